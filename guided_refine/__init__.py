@@ -1,0 +1,36 @@
+"""guided-refine: recommenders that can say why.
+
+The main verbs are importable from here, lazily, so that `import guided_refine` costs nothing:
+
+>>> import guided_refine
+>>> guided_refine.__version__.count(".")
+2
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Config": "guided_refine.config",
+    "load_config": "guided_refine.config",
+    "run": "guided_refine.pipeline",
+    "Dataset": "guided_refine.data.dataset",
+    "load_dataset": "guided_refine.data.dataset",
+    "prepare": "guided_refine.data.prepare",
+    "AttributeSet": "guided_refine.scoring.attributes",
+    "load_attributes": "guided_refine.scoring.attributes",
+    "Backbone": "guided_refine.backbones.backbone",
+    "InputError": "guided_refine.errors",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'guided_refine' has no attribute '{name}'")

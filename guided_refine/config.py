@@ -1,0 +1,271 @@
+"""The configuration: one YAML file, every key known, every default here.
+
+`load_config(path, overrides)` reads it; `--set key=value` overrides any key (`--set train.max_epochs=5`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from guided_refine.errors import InputError, nearest
+from guided_refine.files import sha256_json
+
+BACKBONES = ("gru4rec", "sasrec", "bert4rec")
+VARIANTS = (
+    "base", "refined", "warm_restart", "pca_only", "guided_only",
+    "random_columns", "shuffled", "trainable_columns", "untuned",
+)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class DataConfig(_Section):
+    """Where interactions and item text come from, what is kept, how they are split."""
+
+    path: str | None = Field(None, description="file or folder; relative to $GUIDED_REFINE_DATA, else the config's folder")
+    reader: str = Field("tables", description="tables, movielens, amazon, steam, recbole, sample, or prepared")
+    options: dict[str, Any] = Field(default_factory=dict, description="passed to the reader or the sample's generator")
+    min_rating: float | None = None
+    k_core: int = Field(1, ge=1, description="keep users and items with at least this many events")
+    k_core_mode: Literal["iterated", "one_pass"] = "iterated"
+    repeats: Literal["keep", "first"] = Field("keep", description="a user's second event with the same item")
+    text_columns: list[str] | None = Field(None, description="item columns that make the text; default: all")
+    split: Literal["leave_one_out", "global_time"] = "leave_one_out"
+    valid_share: float = Field(0.1, gt=0, lt=0.5)
+    test_share: float = Field(0.1, gt=0, lt=0.5)
+
+
+class LLMOptions(_Section):
+    """How a language model is loaded, prompted and run."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: str = "auto"
+    revision: str | None = None
+    allow_download: bool = Field(False, description="let transformers reach the hub")
+    chat: Literal["auto", "never"] = Field("auto", description="use the tokenizer's chat template where it has one")
+    batch_tokens: int = Field(8192, ge=64, description="tokens in one forward pass")
+    text_tokens: int = Field(256, ge=8, description="an item's text is cut to this many tokens")
+    event_tokens: int = Field(16, ge=2, description="an event in a history is cut to this many tokens")
+    history_events: int = Field(30, ge=2, description="a user score reads at most this many most recent events")
+    snapshots: int = Field(4, ge=1, description="points along a training history at which users are scored")
+    # builtin only
+    hidden: int = Field(128, ge=16)
+    layers: int = Field(4, ge=1)
+    vocabulary: int = Field(4096, ge=300)
+    pretrain_epochs: int = Field(12, ge=1)
+    pretrain_minutes: float = Field(10.0, gt=0, description="builtin's pre-training ends the epoch after this")
+
+
+class TuneConfig(_Section):
+    """LoRA tuning (PEFT): which loss terms, how much of each, for how long."""
+
+    enabled: bool = True
+    side: Literal["both", "user"] = "both"
+    task: Literal["next_item"] = "next_item"
+    recommendation_weight: float = Field(1.0, ge=0)
+    format_weight: float = Field(0.1, ge=0)
+    anchor_weight: float = Field(0.5, ge=0)
+    rank: int = Field(8, ge=1)
+    alpha: int = Field(16, ge=1)
+    dropout: float = Field(0.05, ge=0, lt=1)
+    learning_rate: float = Field(2e-4, gt=0)
+    steps: int = Field(200, ge=1)
+    batch_size: int = Field(32, ge=2)
+    negatives: int = Field(64, ge=1)
+    save_every: int = Field(20, ge=1)
+
+
+class TrainConfig(_Section):
+    """Training of every backbone and variant: the same width, steps and stopping rule for all."""
+
+    width: int = Field(64, ge=2)
+    max_length: int = Field(50, ge=2)
+    layers: int = Field(2, ge=1)
+    heads: int = Field(1, ge=1)
+    dropout: float = Field(0.2, ge=0, lt=1)
+    mask_share: float = Field(0.2, gt=0, lt=1, description="BERT4Rec: share of positions masked")
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    batch_size: int = Field(128, ge=1)
+    max_epochs: int = Field(200, ge=1)
+    patience: int = Field(10, ge=1, description="epochs without a better validation NDCG@10 before stopping")
+    device: str = "auto"
+    threads: int | None = Field(None, ge=1)
+
+
+class BaseConfig(_Section):
+    """One's own base embeddings instead of a freshly trained item table."""
+
+    embeddings: str | None = Field(None, description="npy, safetensors or parquet with one row per item")
+
+
+class RefineConfig(_Section):
+    """How scores and base embeddings are joined."""
+
+    width: int | None = Field(None, ge=2, description="width of refined embeddings; default: the base's")
+    scale: float = Field(1.0, gt=0, description="standard deviation of guided columns relative to the PCA columns")
+    normalise: Literal["zscore", "minmax", "quantile"] = "zscore"
+    clip: float = Field(3.0, gt=0)
+    user_weight: float = Field(1.0, ge=0, description="start value of the user side's calibration")
+    residual: bool = Field(True, description="a free residual per known user")
+
+
+class EvaluateConfig(_Section):
+    """Full ranking, seen items filtered."""
+
+    ks: list[int] = Field(default_factory=lambda: [5, 10, 20])
+    bootstrap: int = Field(2000, ge=100)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    truth: str | None = Field(None, description="item_id, attribute, value: what scores are held against")
+    truth_map: str | None = None
+
+    @field_validator("ks")
+    @classmethod
+    def _positive(cls, value: list[int]) -> list[int]:
+        if not value or min(value) < 1:
+            raise ValueError("needs at least one cut-off, each 1 or more")
+        return sorted(set(value))
+
+
+class ExplainConfig(_Section):
+    """What the explanations are made of."""
+
+    k: int = Field(10, ge=1)
+
+
+class Config(_Section):
+    """Everything a run depends on."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seed: int = 0
+    seeds: list[int] | None = None
+    data: DataConfig = Field(default_factory=DataConfig)
+    attributes: str = "general"
+    llm: str = "builtin"
+    llm_options: LLMOptions = Field(default_factory=LLMOptions)
+    tune: TuneConfig = Field(default_factory=TuneConfig)
+    backbones: list[Literal["gru4rec", "sasrec", "bert4rec"]] = Field(default_factory=lambda: ["sasrec"], min_length=1)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    base: BaseConfig = Field(default_factory=BaseConfig)
+    refine: RefineConfig = Field(default_factory=RefineConfig)
+    variants: list[str] | dict[str, list[str]] = Field(
+        default_factory=lambda: ["base", "refined", "shuffled"],
+        description="for all backbones, or per backbone")
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+    explain: ExplainConfig = Field(default_factory=ExplainConfig)
+
+    @model_validator(mode="after")
+    def _known(self) -> Config:
+        per_backbone = self.variants if isinstance(self.variants, dict) else {"": self.variants}
+        for backbone, variants in per_backbone.items():
+            if backbone and backbone not in BACKBONES:
+                raise ValueError(f"variants: no backbone '{backbone}': {nearest(backbone, BACKBONES)}")
+            for variant in variants:
+                if variant not in VARIANTS:
+                    raise ValueError(f"variants: no variant '{variant}': {nearest(variant, VARIANTS)}")
+        return self
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """`seeds`, or the one `seed`."""
+        return self.seeds if self.seeds else [self.seed]
+
+    def variants_of(self, backbone: str) -> list[str]:
+        """Variants to train for a backbone, `base` first (the others are compared with it)."""
+        wanted = self.variants.get(backbone, ["base"]) if isinstance(self.variants, dict) else self.variants
+        return [v for v in VARIANTS if v in wanted or v == "base"]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all values."""
+        return sha256_json(self.model_dump(mode="json"))
+
+
+def resolve_data_path(path: str, config_folder: Path) -> Path:
+    """A data path as given when absolute, else under $GUIDED_REFINE_DATA, else beside the config."""
+    given = Path(path).expanduser()
+    if given.is_absolute():
+        return given
+    root = os.environ.get("GUIDED_REFINE_DATA")
+    return (Path(root).expanduser() if root else config_folder) / given
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
+    """Read a config file and apply `key=value` overrides (values are YAML).
+
+    Raises `InputError` naming the file, the key, and the nearest right key.
+    """
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"config {path} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"config {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"config {path} must be a mapping of keys to values")
+    for override in overrides:
+        _apply(raw, override)
+    return parse_config(raw, str(path))
+
+
+def parse_config(raw: dict[str, Any], where: str = "config") -> Config:
+    """Validate a mapping; raises `InputError`.
+
+    >>> parse_config({"name": "x", "lmm": "builtin"})
+    Traceback (most recent call last):
+    ...
+    guided_refine.errors.InputError: config: unknown key 'lmm': did you mean 'llm'?
+    """
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        keys = [str(k) for k in first["loc"]]
+        name = ".".join(keys)
+        if first["type"] == "extra_forbidden":
+            raise InputError(f"{where}: unknown key '{name}': {nearest(keys[-1], _keys_at(keys[:-1]))}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "literal_error":
+            message = f"'{first['input']}' is not known: {nearest(str(first['input']), _literals(first))}"
+        raise InputError(f"{where}: {name + ': ' if name else ''}{message}") from error
+
+
+def _literals(error: Any) -> list[str]:
+    expected = str(error.get("ctx", {}).get("expected", ""))
+    return [part.strip().strip("'") for part in expected.replace(" or ", ", ").split(",") if part.strip()]
+
+
+def _keys_at(keys: list[str]) -> list[str]:
+    model: type[BaseModel] = Config
+    for key in keys:
+        annotation = model.model_fields[key].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set {override}: expected key=value, such as train.max_epochs=20")
+    *path, last = key.strip().split(".")
+    node = raw
+    for part in path:
+        child = node.setdefault(part, {})
+        if not isinstance(child, dict):
+            raise InputError(f"--set {override}: '{part}' is a value, not a section")
+        node = child
+    try:
+        node[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override}: the value is not valid YAML") from error

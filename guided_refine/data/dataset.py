@@ -1,0 +1,168 @@
+"""`Dataset`: catalog, sequences in time order, and a frozen, hashed split. Everything above reads this.
+
+On disk a prepared dataset is a folder: `items.parquet` (item_id, title, text, further columns),
+`interactions.parquet` (user_id, item_id, optional rating and timestamp, sorted by user then time),
+`info.json` (counts, what was dropped and why, options). `prepare` writes it, `load_dataset` reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from guided_refine.data.split import Part, Split, SplitKind, make_split
+from guided_refine.errors import InputError
+from guided_refine.files import read_json, read_parquet
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Users' histories over a catalog.
+
+    Items are numbered 1..n_items inside; 0 is padding. Row `i` of `items` is item number `i + 1`; its columns
+    include `item_id` (str), `title`, `text` (what a language model reads; "" where the source has none).
+    Users are numbered 0..n_users-1. `sequences[u]` holds item numbers, oldest first, shape (events,).
+    `times[u]` are seconds, or None where the data have an order only.
+    """
+
+    name: str
+    items: pd.DataFrame
+    user_ids: list[str]
+    sequences: list[np.ndarray]
+    times: list[np.ndarray] | None
+    split: Split
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_items(self) -> int:
+        """Size of the catalog."""
+        return len(self.items)
+
+    @property
+    def n_users(self) -> int:
+        """Number of users with at least one event."""
+        return len(self.user_ids)
+
+    @property
+    def item_ids(self) -> np.ndarray:
+        """The user's own item ids, shape (n_items,); item number `i` has id `item_ids[i - 1]`."""
+        return self.items["item_id"].to_numpy(dtype=object)
+
+    @property
+    def texts(self) -> list[str]:
+        """What a language model reads about each item, in catalog order."""
+        return self.items["text"].tolist()
+
+    @property
+    def titles(self) -> list[str]:
+        """Titles in catalog order."""
+        return self.items["title"].tolist()
+
+    def visible(self, user: int, part: Part) -> np.ndarray:
+        """Item numbers that a prediction for `part` may see, oldest first: the one leak guard of the project."""
+        if part == "train":
+            end = int(self.split.n_train[user])
+        else:
+            end = int((self.split.valid if part == "valid" else self.split.test)[user])
+            if end < 0:
+                # No such target: what may be seen is then simply what trains.
+                end = int(self.split.n_train[user])
+        return self.sequences[user][:end]
+
+    def targets(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
+        """Users that have a target in `part` ("valid" or "test") and the target's item number, equal shapes."""
+        if part == "train":
+            raise ValueError("training has a target at every position; use visible(user, 'train')")
+        places = self.split.valid if part == "valid" else self.split.test
+        users = np.flatnonzero(places >= 0)
+        return users, np.array([self.sequences[u][places[u]] for u in users], dtype=np.int64)
+
+    def train_counts(self) -> np.ndarray:
+        """How often each item occurs in training events, shape (n_items,)."""
+        counts = np.zeros(self.n_items + 1, dtype=np.int64)
+        for user in range(self.n_users):
+            np.add.at(counts, self.visible(user, "train"), 1)
+        return counts[1:]
+
+
+def from_frames(
+    name: str,
+    items: pd.DataFrame,
+    interactions: pd.DataFrame,
+    *,
+    split: SplitKind = "leave_one_out",
+    valid_share: float = 0.1,
+    test_share: float = 0.1,
+    info: dict[str, Any] | None = None,
+) -> Dataset:
+    """Build a dataset from two clean frames.
+
+    `items`: item_id, title, text. `interactions`: user_id, item_id and optional timestamp, already in order
+    within each user (order of users: first appearance). For raw files use `guided_refine.data.prepare`.
+
+    >>> items = pd.DataFrame({"item_id": ["a", "b", "c"], "title": list("ABC"), "text": ["", "", ""]})
+    >>> rows = pd.DataFrame({"user_id": ["u"] * 3, "item_id": ["b", "a", "c"]})
+    >>> dataset = from_frames("tiny", items, rows)
+    >>> dataset.visible(0, "test").tolist(), dataset.targets("test")[1].tolist()
+    ([2, 1], [3])
+    """
+    items = items.reset_index(drop=True).copy()
+    items["item_id"] = items["item_id"].astype(str)
+    for column in ("title", "text"):
+        items[column] = items[column].fillna("").astype(str)
+    number = pd.Series(np.arange(1, len(items) + 1), index=items["item_id"])
+    if not number.index.is_unique:
+        raise InputError(f"{name}: item_id '{number.index[number.index.duplicated()][0]}' occurs twice in the items")
+    codes = number.reindex(interactions["item_id"].astype(str)).to_numpy()
+    if np.isnan(codes.astype(float)).any():
+        lost = interactions["item_id"].astype(str)[np.isnan(codes.astype(float))].iloc[0]
+        raise InputError(f"{name}: interactions name item '{lost}', which the items do not hold; run data prepare")
+    users = interactions["user_id"].astype(str)
+    user_codes, user_ids = pd.factorize(users)
+    order = np.argsort(user_codes, kind="stable")
+    bounds = np.cumsum(np.bincount(user_codes, minlength=len(user_ids)))[:-1]
+    sequences = [s.astype(np.int64) for s in np.split(codes[order], bounds)]
+    times: list[np.ndarray] | None = None
+    if "timestamp" in interactions and interactions["timestamp"].notna().all():
+        times = np.split(interactions["timestamp"].to_numpy(dtype=np.float64)[order], bounds)
+    names = [str(u) for u in user_ids]
+    frozen = make_split(split, names, items["item_id"].to_numpy(dtype=object), sequences, times,
+                        valid_share=valid_share, test_share=test_share)
+    return Dataset(name, items, names, sequences, times, frozen, info or {})
+
+
+def load_dataset(
+    folder: Path | str,
+    *,
+    split: SplitKind = "leave_one_out",
+    valid_share: float = 0.1,
+    test_share: float = 0.1,
+) -> Dataset:
+    """Read a folder that `data prepare` wrote and split it. Raises `InputError` when it is not one."""
+    folder = Path(folder)
+    if not (folder / "info.json").exists():
+        raise InputError(f"{folder} is not a prepared dataset (no info.json); "
+                         "make one with: guided-refine data prepare NAME SOURCE --out DIR")
+    info = read_json(folder / "info.json")
+    items, rows = read_parquet(folder / "items.parquet"), read_parquet(folder / "interactions.parquet")
+    return from_frames(str(info.get("name", folder.name)), items, rows, split=split,
+                       valid_share=valid_share, test_share=test_share, info=info)
+
+
+def pad_left(sequences: Sequence[np.ndarray], length: int) -> np.ndarray:
+    """Stack the most recent `length` events of each sequence, zeros on the left; shape (batch, length).
+
+    >>> pad_left([np.array([1, 2, 3]), np.array([4])], 2).tolist()
+    [[2, 3], [0, 4]]
+    """
+    out = np.zeros((len(sequences), length), dtype=np.int64)
+    for row, sequence in enumerate(sequences):
+        recent = sequence[-length:] if length else sequence[:0]
+        if len(recent):
+            out[row, -len(recent):] = recent
+    return out

@@ -1,0 +1,118 @@
+"""Reading and writing files so that a kill at any moment leaves either the old file or the new one."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from guided_refine.errors import InputError
+
+
+@contextmanager
+def atomic_path(target: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; on a clean exit it replaces `target` in one step.
+
+    Raises `InputError` when the disk is full or the folder cannot be written; `target` is then as it was.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with atomic_path(folder / "a.txt") as path:
+    ...     _ = path.write_text("done")
+    >>> (folder / "a.txt").read_text()
+    'done'
+    """
+    target = Path(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+    except OSError as error:
+        raise _readable(error, target) from error
+    path = Path(name)
+    try:
+        yield path
+        with path.open("rb") as done:
+            os.fsync(done.fileno())
+        path.chmod(0o644)
+        path.replace(target)
+    except OSError as error:
+        raise _readable(error, target) from error
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _readable(error: OSError, target: Path) -> InputError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InputError(f"the disk is full: {target} was not written and nothing else changed; "
+                          "free some space and run the same command again")
+    return InputError(f"{target} cannot be written: {error.strerror or error}")
+
+
+def write_text(target: Path | str, text: str) -> None:
+    """Write `text` as UTF-8 in one atomic step."""
+    with atomic_path(target) as path:
+        path.write_text(text, encoding="utf-8")
+
+
+def write_json(target: Path | str, value: Any) -> None:
+    """Write `value` as indented JSON in one atomic step."""
+    write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(source: Path | str) -> Any:
+    """Read a JSON file; raises `InputError` when it is missing, cut off or not JSON."""
+    source = Path(source)
+    try:
+        return json.loads(source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{source} cannot be read: {error.strerror or error}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{source} is damaged ({error}); delete it and run the same command again") from error
+
+
+def write_parquet(target: Path | str, frame: pd.DataFrame) -> None:
+    """Write a frame as Parquet in one atomic step; the index is not kept."""
+    with atomic_path(target) as path:
+        frame.to_parquet(path, index=False)
+
+
+def read_parquet(source: Path | str, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet file; raises `InputError` when it is missing or damaged."""
+    import pyarrow
+
+    source = Path(source)
+    try:
+        return pd.read_parquet(source, columns=columns)
+    except FileNotFoundError as error:
+        raise InputError(f"{source} does not exist") from error
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(f"{source} is not a readable Parquet file ({error}); it may be cut off: "
+                         "delete it and run the same command again") from error
+
+
+def sha256_file(source: Path | str) -> str:
+    """SHA-256 of a file's bytes, read in pieces."""
+    digest = hashlib.sha256()
+    with Path(source).open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """SHA-256 of a JSON-ready value; the order of keys does not matter.
+
+    >>> sha256_json({"a": 1, "b": 2}) == sha256_json({"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,67 @@
+"""What a long stage tells the person who waits: a bar per task, and lines in the run's log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class Task:
+    """A running piece of work; `advance` moves its bar."""
+
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
+
+    def advance(self, n: int = 1, **shown: object) -> None:
+        """Move by `n`; keyword values (loss, metric) are shown behind the bar."""
+        if self._bar is None:
+            return
+        if shown:
+            text = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in shown.items())
+            self._bar.set_postfix_str(text, refresh=False)
+        self._bar.update(n)
+
+
+class Progress:
+    """Bars on standard error (unless quiet) and time-stamped lines in a log file (where given).
+
+    >>> progress = Progress(quiet=True)
+    >>> with progress.task("score items", total=2) as task:
+    ...     task.advance()
+    """
+
+    def __init__(self, *, quiet: bool = False, log: Path | None = None) -> None:
+        self.quiet = quiet
+        self._log = log
+
+    @contextmanager
+    def task(self, name: str, total: int | None = None) -> Iterator[Task]:
+        """Open a bar for `total` steps; it vanishes when done, the log keeps one line."""
+        started = time.monotonic()
+        if self.quiet:
+            yield Task(None)
+        else:
+            from tqdm import tqdm
+
+            with tqdm(total=total, desc=name, file=sys.stderr, leave=False, dynamic_ncols=True, mininterval=0.5) as bar:
+                yield Task(bar)
+        self._write(f"{name}: done in {time.monotonic() - started:.1f} s")
+
+    def log(self, message: str) -> None:
+        """Say one line, on screen and in the log."""
+        if not self.quiet:
+            from tqdm import tqdm
+
+            tqdm.write(message, file=sys.stderr)
+        self._write(message)
+
+    def _write(self, message: str) -> None:
+        if self._log is None:
+            return
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        with self._log.open("a", encoding="utf-8") as stream:
+            stream.write(f"{stamp} {message}\n")

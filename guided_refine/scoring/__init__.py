@@ -1,0 +1,1 @@
+"""Attribute sets, the language model that reads them as slots, and the scores it gives."""
