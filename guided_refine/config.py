@@ -18,8 +18,15 @@ from guided_refine.files import sha256_json
 
 BACKBONES = ("gru4rec", "sasrec", "bert4rec")
 VARIANTS = (
-    "base", "refined", "warm_restart", "pca_only", "guided_only",
-    "random_columns", "shuffled", "trainable_columns", "untuned",
+    "base",
+    "refined",
+    "warm_restart",
+    "pca_only",
+    "guided_only",
+    "random_columns",
+    "shuffled",
+    "trainable_columns",
+    "untuned",
 )
 
 
@@ -30,9 +37,15 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """Where interactions and item text come from, what is kept, how they are split."""
 
-    path: str | None = Field(None, description="file or folder; relative to $GUIDED_REFINE_DATA, else the config's folder")
-    reader: str = Field("tables", description="tables, movielens, amazon, steam, recbole, sample, or prepared")
-    options: dict[str, Any] = Field(default_factory=dict, description="passed to the reader or the sample's generator")
+    path: str | None = Field(
+        None, description="file or folder; relative to $GUIDED_REFINE_DATA, else the config's folder"
+    )
+    reader: str = Field(
+        "tables", description="tables, movielens, amazon, steam, recbole, sample, or prepared"
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="passed to the reader or the sample's generator"
+    )
     min_rating: float | None = None
     k_core: int = Field(1, ge=1, description="keep users and items with at least this many events")
     k_core_mode: Literal["iterated", "one_pass"] = "iterated"
@@ -50,18 +63,24 @@ class LLMOptions(_Section):
     device: str = "auto"
     revision: str | None = None
     allow_download: bool = Field(False, description="let transformers reach the hub")
-    chat: Literal["auto", "never"] = Field("auto", description="use the tokenizer's chat template where it has one")
+    chat: Literal["auto", "never"] = Field(
+        "auto", description="use the tokenizer's chat template where it has one"
+    )
     batch_tokens: int = Field(8192, ge=64, description="tokens in one forward pass")
     text_tokens: int = Field(256, ge=8, description="an item's text is cut to this many tokens")
     event_tokens: int = Field(16, ge=2, description="an event in a history is cut to this many tokens")
-    history_events: int = Field(30, ge=2, description="a user score reads at most this many most recent events")
+    history_events: int = Field(
+        30, ge=2, description="a user score reads at most this many most recent events"
+    )
     snapshots: int = Field(4, ge=1, description="points along a training history at which users are scored")
     # builtin only
     hidden: int = Field(128, ge=16)
     layers: int = Field(4, ge=1)
     vocabulary: int = Field(4096, ge=300)
     pretrain_epochs: int = Field(12, ge=1)
-    pretrain_minutes: float = Field(10.0, gt=0, description="builtin's pre-training ends the epoch after this")
+    pretrain_minutes: float = Field(
+        10.0, gt=0, description="builtin's pre-training ends the epoch after this"
+    )
 
 
 class TuneConfig(_Section):
@@ -111,7 +130,9 @@ class RefineConfig(_Section):
     """How scores and base embeddings are joined."""
 
     width: int | None = Field(None, ge=2, description="width of refined embeddings; default: the base's")
-    scale: float = Field(1.0, gt=0, description="standard deviation of guided columns relative to the PCA columns")
+    scale: float = Field(
+        1.0, gt=0, description="standard deviation of guided columns relative to the PCA columns"
+    )
     normalise: Literal["zscore", "minmax", "quantile"] = "zscore"
     clip: float = Field(3.0, gt=0)
     user_weight: float = Field(1.0, ge=0, description="start value of the user side's calibration")
@@ -152,13 +173,16 @@ class Config(_Section):
     llm: str = "builtin"
     llm_options: LLMOptions = Field(default_factory=LLMOptions)
     tune: TuneConfig = Field(default_factory=TuneConfig)
-    backbones: list[Literal["gru4rec", "sasrec", "bert4rec"]] = Field(default_factory=lambda: ["sasrec"], min_length=1)
+    backbones: list[Literal["gru4rec", "sasrec", "bert4rec"]] = Field(
+        default_factory=lambda: ["sasrec"], min_length=1
+    )
     train: TrainConfig = Field(default_factory=TrainConfig)
     base: BaseConfig = Field(default_factory=BaseConfig)
     refine: RefineConfig = Field(default_factory=RefineConfig)
     variants: list[str] | dict[str, list[str]] = Field(
         default_factory=lambda: ["base", "refined", "shuffled"],
-        description="for all backbones, or per backbone")
+        description="for all backbones, or per backbone",
+    )
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     explain: ExplainConfig = Field(default_factory=ExplainConfig)
 
@@ -232,7 +256,9 @@ def parse_config(raw: dict[str, Any], where: str = "config") -> Config:
         keys = [str(k) for k in first["loc"]]
         name = ".".join(keys)
         if first["type"] == "extra_forbidden":
-            raise InputError(f"{where}: unknown key '{name}': {nearest(keys[-1], _keys_at(keys[:-1]))}") from error
+            raise InputError(
+                f"{where}: unknown key '{name}': {nearest(keys[-1], _keys_at(keys[:-1]))}"
+            ) from error
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "literal_error":
             message = f"'{first['input']}' is not known: {nearest(str(first['input']), _literals(first))}"

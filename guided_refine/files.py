@@ -52,8 +52,10 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
 
 def _readable(error: OSError, target: Path) -> InputError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return InputError(f"the disk is full: {target} was not written and nothing else changed; "
-                          "free some space and run the same command again")
+        return InputError(
+            f"the disk is full: {target} was not written and nothing else changed; "
+            "free some space and run the same command again"
+        )
     return InputError(f"{target} cannot be written: {error.strerror or error}")
 
 
@@ -76,7 +78,9 @@ def read_json(source: Path | str) -> Any:
     except OSError as error:
         raise InputError(f"{source} cannot be read: {error.strerror or error}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{source} is damaged ({error}); delete it and run the same command again") from error
+        raise InputError(
+            f"{source} is damaged ({error}); delete it and run the same command again"
+        ) from error
 
 
 def write_parquet(target: Path | str, frame: pd.DataFrame) -> None:
@@ -95,8 +99,10 @@ def read_parquet(source: Path | str, columns: list[str] | None = None) -> pd.Dat
     except FileNotFoundError as error:
         raise InputError(f"{source} does not exist") from error
     except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(f"{source} is not a readable Parquet file ({error}); it may be cut off: "
-                         "delete it and run the same command again") from error
+        raise InputError(
+            f"{source} is not a readable Parquet file ({error}); it may be cut off: "
+            "delete it and run the same command again"
+        ) from error
 
 
 def sha256_file(source: Path | str) -> str:

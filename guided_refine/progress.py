@@ -47,7 +47,9 @@ class Progress:
         else:
             from tqdm import tqdm
 
-            with tqdm(total=total, desc=name, file=sys.stderr, leave=False, dynamic_ncols=True, mininterval=0.5) as bar:
+            with tqdm(
+                total=total, desc=name, file=sys.stderr, leave=False, dynamic_ncols=True, mininterval=0.5
+            ) as bar:
                 yield Task(bar)
         self._write(f"{name}: done in {time.monotonic() - started:.1f} s")
 

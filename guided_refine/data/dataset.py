@@ -117,11 +117,15 @@ def from_frames(
         items[column] = items[column].fillna("").astype(str)
     number = pd.Series(np.arange(1, len(items) + 1), index=items["item_id"])
     if not number.index.is_unique:
-        raise InputError(f"{name}: item_id '{number.index[number.index.duplicated()][0]}' occurs twice in the items")
+        raise InputError(
+            f"{name}: item_id '{number.index[number.index.duplicated()][0]}' occurs twice in the items"
+        )
     codes = number.reindex(interactions["item_id"].astype(str)).to_numpy()
     if np.isnan(codes.astype(float)).any():
         lost = interactions["item_id"].astype(str)[np.isnan(codes.astype(float))].iloc[0]
-        raise InputError(f"{name}: interactions name item '{lost}', which the items do not hold; run data prepare")
+        raise InputError(
+            f"{name}: interactions name item '{lost}', which the items do not hold; run data prepare"
+        )
     users = interactions["user_id"].astype(str)
     user_codes, user_ids = pd.factorize(users)
     order = np.argsort(user_codes, kind="stable")
@@ -131,8 +135,15 @@ def from_frames(
     if "timestamp" in interactions and interactions["timestamp"].notna().all():
         times = np.split(interactions["timestamp"].to_numpy(dtype=np.float64)[order], bounds)
     names = [str(u) for u in user_ids]
-    frozen = make_split(split, names, items["item_id"].to_numpy(dtype=object), sequences, times,
-                        valid_share=valid_share, test_share=test_share)
+    frozen = make_split(
+        split,
+        names,
+        items["item_id"].to_numpy(dtype=object),
+        sequences,
+        times,
+        valid_share=valid_share,
+        test_share=test_share,
+    )
     return Dataset(name, items, names, sequences, times, frozen, info or {})
 
 
@@ -146,12 +157,21 @@ def load_dataset(
     """Read a folder that `data prepare` wrote and split it. Raises `InputError` when it is not one."""
     folder = Path(folder)
     if not (folder / "info.json").exists():
-        raise InputError(f"{folder} is not a prepared dataset (no info.json); "
-                         "make one with: guided-refine data prepare NAME SOURCE --out DIR")
+        raise InputError(
+            f"{folder} is not a prepared dataset (no info.json); "
+            "make one with: guided-refine data prepare NAME SOURCE --out DIR"
+        )
     info = read_json(folder / "info.json")
     items, rows = read_parquet(folder / "items.parquet"), read_parquet(folder / "interactions.parquet")
-    return from_frames(str(info.get("name", folder.name)), items, rows, split=split,
-                       valid_share=valid_share, test_share=test_share, info=info)
+    return from_frames(
+        str(info.get("name", folder.name)),
+        items,
+        rows,
+        split=split,
+        valid_share=valid_share,
+        test_share=test_share,
+        info=info,
+    )
 
 
 def pad_left(sequences: Sequence[np.ndarray], length: int) -> np.ndarray:
@@ -164,5 +184,5 @@ def pad_left(sequences: Sequence[np.ndarray], length: int) -> np.ndarray:
     for row, sequence in enumerate(sequences):
         recent = sequence[-length:] if length else sequence[:0]
         if len(recent):
-            out[row, -len(recent):] = recent
+            out[row, -len(recent) :] = recent
     return out

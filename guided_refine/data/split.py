@@ -63,8 +63,10 @@ def global_time(
     """
     every = np.concatenate(list(times)) if len(times) else np.zeros(0)
     if every.size == 0 or np.isnan(every).any():
-        raise InputError("split global_time needs a timestamp on every interaction; "
-                         "use split: leave_one_out, or prepare the data with times")
+        raise InputError(
+            "split global_time needs a timestamp on every interaction; "
+            "use split: leave_one_out, or prepare the data with times"
+        )
     first, second = np.quantile(every, [1 - valid_share - test_share, 1 - test_share], method="higher")
     n_train, valid, test = [], [], []
     for t in times:
@@ -90,14 +92,20 @@ def make_split(
         n_train, valid, test = leave_one_out([len(s) for s in sequences])
     else:
         if times is None:
-            raise InputError("split global_time needs a timestamp on every interaction; "
-                             "these data have only an order, so use split: leave_one_out")
+            raise InputError(
+                "split global_time needs a timestamp on every interaction; "
+                "these data have only an order, so use split: leave_one_out"
+            )
         n_train, valid, test = global_time(times, valid_share=valid_share, test_share=test_share)
     if not (test >= 0).any():
-        raise InputError("the split leaves no user to test: every history is too short "
-                         "(three events are needed); lower k_core or bring more interactions")
+        raise InputError(
+            "the split leaves no user to test: every history is too short "
+            "(three events are needed); lower k_core or bring more interactions"
+        )
     digest = hashlib.sha256(kind.encode())
     for user, sequence, a, b, c in zip(user_ids, sequences, n_train, valid, test, strict=True):
         ids = "\x1f".join(item_ids[sequence - 1])
         digest.update(f"{user}\x1e{ids}\x1e{a},{b},{c}\n".encode())
-    return Split(kind, n_train.astype(np.int64), valid.astype(np.int64), test.astype(np.int64), digest.hexdigest())
+    return Split(
+        kind, n_train.astype(np.int64), valid.astype(np.int64), test.astype(np.int64), digest.hexdigest()
+    )

@@ -92,15 +92,19 @@ def load_attributes(name_or_file: str | Path) -> AttributeSet:
     path = Path(name_or_file)
     if path.suffix not in {".yaml", ".yml"}:
         if str(name_or_file) not in available():
-            raise InputError(f"no attribute set '{name_or_file}': {nearest(str(name_or_file), available())} "
-                             "(or give the path of a .yaml file)")
+            raise InputError(
+                f"no attribute set '{name_or_file}': {nearest(str(name_or_file), available())} "
+                "(or give the path of a .yaml file)"
+            )
         path = resource_folder("attributes") / f"{name_or_file}.yaml"
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"attribute file {path} cannot be read: {error}") from error
     except yaml.YAMLError as error:
-        raise InputError(f"attribute file {path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise InputError(
+            f"attribute file {path} is not valid YAML: {' '.join(str(error).split())}"
+        ) from error
     try:
         return AttributeSet.model_validate(raw)
     except ValidationError as error:

@@ -47,7 +47,11 @@ class UserScores:
         span = int(max(self.position.max(initial=0), seen.max(initial=0))) + 2
         keys = self.user.astype(np.int64) * span + self.position
         row = np.searchsorted(keys, users * span + seen, side="right") - 1
-        hit = (row >= 0) & (self.user[np.maximum(row, 0)] == users) if len(keys) else np.zeros(users.shape, bool)
+        hit = (
+            (row >= 0) & (self.user[np.maximum(row, 0)] == users)
+            if len(keys)
+            else np.zeros(users.shape, bool)
+        )
         return np.where(hit, row, -1)
 
 
@@ -67,21 +71,37 @@ class AttributeScores:
     model: str
     cut_off: str
 
-    def to_frame(self, item_ids: Sequence[str], user_ids: Sequence[str], test_position: np.ndarray) -> pd.DataFrame:
+    def to_frame(
+        self, item_ids: Sequence[str], user_ids: Sequence[str], test_position: np.ndarray
+    ) -> pd.DataFrame:
         """The long table of `scores.parquet`. `test_position[u]` is the position written as -1 for user `u`."""
         m = len(self.attributes)
         names = np.array(self.attributes, dtype=object)
         n = len(item_ids)
-        items = pd.DataFrame({
-            "kind": "item", "id": np.repeat(np.asarray(item_ids, dtype=object), m), "position": -1,
-            "attribute": np.tile(names, n), "source": self.source,
-            "value": self.item_value.reshape(-1), "spread": self.item_spread.reshape(-1)})
+        items = pd.DataFrame(
+            {
+                "kind": "item",
+                "id": np.repeat(np.asarray(item_ids, dtype=object), m),
+                "position": -1,
+                "attribute": np.tile(names, n),
+                "source": self.source,
+                "value": self.item_value.reshape(-1),
+                "spread": self.item_spread.reshape(-1),
+            }
+        )
         u = self.users
         shown = np.where(u.position == test_position[u.user], -1, u.position)
-        users = pd.DataFrame({
-            "kind": "user", "id": np.repeat(np.asarray(user_ids, dtype=object)[u.user], m),
-            "position": np.repeat(shown, m), "attribute": np.tile(names, len(u.user)), "source": self.source,
-            "value": u.value.reshape(-1), "spread": u.spread.reshape(-1)})
+        users = pd.DataFrame(
+            {
+                "kind": "user",
+                "id": np.repeat(np.asarray(user_ids, dtype=object)[u.user], m),
+                "position": np.repeat(shown, m),
+                "attribute": np.tile(names, len(u.user)),
+                "source": self.source,
+                "value": u.value.reshape(-1),
+                "spread": u.spread.reshape(-1),
+            }
+        )
         return pd.concat([items, users], ignore_index=True)[COLUMNS]
 
 
@@ -90,10 +110,20 @@ def save_scores(scores: AttributeScores, path: Path) -> None:
     from safetensors.numpy import save_file
 
     u = scores.users
-    arrays = {"item_value": scores.item_value, "item_spread": scores.item_spread, "user": u.user,
-              "position": u.position, "value": u.value, "spread": u.spread}
-    header = {"source": scores.source, "attributes": json.dumps(scores.attributes), "model": scores.model,
-              "cut_off": scores.cut_off}
+    arrays = {
+        "item_value": scores.item_value,
+        "item_spread": scores.item_spread,
+        "user": u.user,
+        "position": u.position,
+        "value": u.value,
+        "spread": u.spread,
+    }
+    header = {
+        "source": scores.source,
+        "attributes": json.dumps(scores.attributes),
+        "model": scores.model,
+        "cut_off": scores.cut_off,
+    }
     with atomic_path(path) as part:
         save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, part, metadata=header)
 
@@ -112,8 +142,17 @@ def load_scores(path: Path, *, cut_off: str | None = None) -> AttributeScores:
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} is not a readable score file ({error}); delete it and run again") from error
     if cut_off is not None and header["cut_off"] != cut_off:
-        raise InputError(f"{path} was made under split {header['cut_off']}, but this run's split is {cut_off}; "
-                         "score again so that no held-out interaction leaks in")
+        raise InputError(
+            f"{path} was made under split {header['cut_off']}, but this run's split is {cut_off}; "
+            "score again so that no held-out interaction leaks in"
+        )
     users = UserScores(arrays["user"], arrays["position"], arrays["value"], arrays["spread"])
-    return AttributeScores(header["source"], json.loads(header["attributes"]), arrays["item_value"],
-                           arrays["item_spread"], users, header["model"], header["cut_off"])
+    return AttributeScores(
+        header["source"],
+        json.loads(header["attributes"]),
+        arrays["item_value"],
+        arrays["item_spread"],
+        users,
+        header["model"],
+        header["cut_off"],
+    )
