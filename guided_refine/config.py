@@ -168,23 +168,23 @@ class Config(_Section):
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = 0
     seeds: list[int] | None = None
-    data: DataConfig = Field(default_factory=DataConfig)
+    data: DataConfig = DataConfig()
     attributes: str = "general"
     llm: str = "builtin"
-    llm_options: LLMOptions = Field(default_factory=LLMOptions)
-    tune: TuneConfig = Field(default_factory=TuneConfig)
+    llm_options: LLMOptions = LLMOptions()
+    tune: TuneConfig = TuneConfig()
     backbones: list[Literal["gru4rec", "sasrec", "bert4rec"]] = Field(
-        default_factory=lambda: ["sasrec"], min_length=1
+        default=["sasrec"], min_length=1
     )
-    train: TrainConfig = Field(default_factory=TrainConfig)
-    base: BaseConfig = Field(default_factory=BaseConfig)
-    refine: RefineConfig = Field(default_factory=RefineConfig)
+    train: TrainConfig = TrainConfig()
+    base: BaseConfig = BaseConfig()
+    refine: RefineConfig = RefineConfig()
     variants: list[str] | dict[str, list[str]] = Field(
         default_factory=lambda: ["base", "refined", "shuffled"],
         description="for all backbones, or per backbone",
     )
-    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
-    explain: ExplainConfig = Field(default_factory=ExplainConfig)
+    evaluate: EvaluateConfig = EvaluateConfig()
+    explain: ExplainConfig = ExplainConfig()
 
     @model_validator(mode="after")
     def _known(self) -> Config:

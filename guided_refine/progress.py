@@ -53,6 +53,14 @@ class Progress:
                 yield Task(bar)
         self._write(f"{name}: done in {time.monotonic() - started:.1f} s")
 
+    def log_to(self, log: Path) -> None:
+        """Write further lines to this file too."""
+        self._log = log
+
+    def note(self, message: str) -> None:
+        """Write one line to the log only."""
+        self._write(message)
+
     def log(self, message: str) -> None:
         """Say one line, on screen and in the log."""
         if not self.quiet:

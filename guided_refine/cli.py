@@ -1,0 +1,245 @@
+"""The command line: `guided-refine VERB ...`. Each verb calls one public function.
+
+Exit codes: 0 done; 2 the input or the config is wrong (one sentence on standard error); 1 anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from guided_refine import __version__
+from guided_refine.config import load_config
+from guided_refine.errors import InputError, nearest
+from guided_refine.progress import Progress
+
+STAGES = {"run": "report", "score": "score", "tune": "tune", "train": "train", "refine": "refine"}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise InputError(f"{message}; see: {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        args = _parser().parse_args(argv)
+        return int(args.do(args) or 0)
+    except InputError as error:
+        print(f"guided-refine: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("guided-refine: interrupted; the same command continues where this stopped", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="guided-refine", description="Recommenders that can say why.")
+    parser.add_argument("--version", action="version", version=f"guided-refine {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
+
+    texts = {
+        "run": "do everything a config asks for; continue a killed run, skip what is up to date",
+        "score": "score items and users with the untuned language model",
+        "tune": "tune the LoRA adapter and score again",
+        "train": "train the base backbones",
+        "refine": "train refined variants and controls, write the refined tables",
+    }
+    for verb, text in texts.items():
+        p = verbs.add_parser(verb, help=text, description=text)
+        p.add_argument("config", type=Path, metavar="CONFIG")
+        p.add_argument("--out", type=Path, metavar="RUN", help="run folder (default: runs/NAME)")
+        p.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key"
+        )
+        p.add_argument(
+            "--update", action="store_true", help="take over a run of another config; redo what changed"
+        )
+        p.add_argument(
+            "--strict", action="store_true", help="faulty rows stop the run instead of being dropped"
+        )
+        _common(p)
+        p.set_defaults(do=_run)
+
+    data = verbs.add_parser("data", help="list readers, prepare a dataset, describe one")
+    inner = data.add_subparsers(dest="what", required=True, metavar="list|prepare|info", parser_class=_Parser)
+    p = inner.add_parser("list", help="the readers that exist")
+    _common(p)
+    p.set_defaults(do=_data_list)
+    p = inner.add_parser("prepare", help="read SOURCE with reader NAME and write a prepared dataset")
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("source", type=Path, nargs="?", metavar="SOURCE")
+    p.add_argument("--out", type=Path, required=True, metavar="DIR")
+    p.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a key of the config's data section"
+    )
+    p.add_argument("--strict", action="store_true", help="faulty rows stop instead of being dropped")
+    _common(p)
+    p.set_defaults(do=_data_prepare)
+    p = inner.add_parser("info", help="what a prepared dataset holds, and what was dropped and why")
+    p.add_argument("dir", type=Path, metavar="DIR")
+    _common(p)
+    p.set_defaults(do=_data_info)
+
+    p = verbs.add_parser(
+        "evaluate", help="recompute a run's test metrics from its weights, or hold scores against truth"
+    )
+    p.add_argument("run", type=Path, metavar="RUN")
+    p.add_argument("--truth", type=Path, metavar="FILE", help="item_id, attribute, value")
+    p.add_argument("--map", type=Path, metavar="FILE", help="their attribute names to ours")
+    _common(p)
+    p.set_defaults(do=_evaluate)
+
+    p = verbs.add_parser("explain", help="why these items for this user")
+    p.add_argument("run", type=Path, metavar="RUN")
+    p.add_argument("--user", required=True, metavar="U")
+    p.add_argument("--item", metavar="I")
+    p.add_argument("--k", type=int, default=None)
+    _common(p)
+    p.set_defaults(do=_explain)
+
+    p = verbs.add_parser("export", help="a case study as one file")
+    p.add_argument("run", type=Path, metavar="RUN")
+    p.add_argument("--user", required=True, metavar="U")
+    p.add_argument("--format", required=True, choices=["html", "json", "md", "png"])
+    p.add_argument("--out", type=Path, required=True, metavar="FILE")
+    _common(p)
+    p.set_defaults(do=_export)
+
+    p = verbs.add_parser("app", help="open the dashboard on a run")
+    p.add_argument("run", type=Path, metavar="RUN")
+    p.add_argument("--port", type=int, default=8501)
+    p.add_argument("--headless", action="store_true", help="do not open a browser")
+    _common(p)
+    p.set_defaults(do=_app)
+
+    p = verbs.add_parser("bench", help="measure against what one would use instead")
+    p.add_argument("name", metavar="NAME")
+    p.add_argument("--json", type=Path, dest="json_file", metavar="FILE", help="write the rows here")
+    p.add_argument("--quiet", action="store_true")
+    p.set_defaults(do=_bench)
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress display")
+
+
+def _print(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def _run(args: argparse.Namespace) -> None:
+    from guided_refine.pipeline import run
+
+    config = load_config(args.config, args.set)
+    out = args.out or Path("runs") / config.name
+    folder = run(
+        config,
+        out,
+        config_folder=args.config.parent,
+        until=STAGES[args.verb],  # type: ignore[arg-type]
+        strict=args.strict,
+        update=args.update,
+        progress=Progress(quiet=args.quiet),
+    )
+    if args.json:
+        rows = json.loads(folder.metrics.read_text(encoding="utf-8")) if folder.metrics.exists() else []
+        _print({"run": str(folder.root), "rows": rows})
+    elif args.verb == "run":
+        from guided_refine.reporting.table import console_table
+
+        print(console_table(folder.root))
+        print(f"Report: {folder.report}")
+    else:
+        print(f"{args.verb}: done in {folder.root}")
+
+
+def _data_list(args: argparse.Namespace) -> None:
+    from guided_refine.data.readers import DESCRIPTIONS
+
+    if args.json:
+        _print(DESCRIPTIONS)
+    else:
+        for name, text in DESCRIPTIONS.items():
+            print(f"{name:10} {text}")
+
+
+def _data_prepare(args: argparse.Namespace) -> None:
+    from guided_refine.config import parse_data_config
+    from guided_refine.data.info import describe, format_info
+    from guided_refine.data.prepare import prepare
+
+    options = parse_data_config(args.set)
+    prepare(
+        args.name,
+        args.source,
+        args.out,
+        options=options,
+        strict=args.strict,
+        progress=Progress(quiet=args.quiet),
+    )
+    facts = describe(args.out)
+    _print(facts) if args.json else print(format_info(facts))
+
+
+def _data_info(args: argparse.Namespace) -> None:
+    from guided_refine.data.info import describe, format_info
+
+    facts = describe(args.dir)
+    _print(facts) if args.json else print(format_info(facts))
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from guided_refine.check import check_run, format_check, format_truth, truth_of_run
+
+    if args.map and not args.truth:
+        raise InputError("--map needs --truth FILE")
+    if args.truth:
+        rows = truth_of_run(args.run, args.truth, args.map)
+        _print(rows) if args.json else print(format_truth(rows))
+    else:
+        rows = check_run(args.run, progress=Progress(quiet=args.quiet))
+        _print(rows) if args.json else print(format_check(rows))
+
+
+def _explain(args: argparse.Namespace) -> None:
+    from guided_refine.explain.text import explain_user, format_explanation
+
+    answer = explain_user(args.run, args.user, item=args.item, k=args.k)
+    _print(answer) if args.json else print(format_explanation(answer))
+
+
+def _export(args: argparse.Namespace) -> None:
+    from guided_refine.explain.export import export_case
+
+    path = export_case(args.run, args.user, args.format, args.out)
+    _print({"file": str(path)}) if args.json else print(path)
+
+
+def _app(args: argparse.Namespace) -> int:
+    from guided_refine.dashboard import serve
+
+    return serve(args.run, port=args.port, headless=args.headless)
+
+
+def _bench(args: argparse.Namespace) -> None:
+    from guided_refine.bench import BENCHES, run_bench
+
+    if args.name not in BENCHES:
+        raise InputError(f"no bench '{args.name}': {nearest(args.name, BENCHES)}")
+    run_bench(args.name, json_file=args.json_file, progress=Progress(quiet=args.quiet))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
