@@ -151,6 +151,7 @@ def _run(args: argparse.Namespace) -> None:
         until=STAGES[args.verb],  # type: ignore[arg-type]
         strict=args.strict,
         update=args.update,
+        jobs=args.jobs,
         progress=Progress(quiet=args.quiet),
     )
     if args.json:
@@ -201,16 +202,18 @@ def _data_info(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from guided_refine.check import check_run, format_check, format_truth, truth_of_run
-
     if args.map and not args.truth:
         raise InputError("--map needs --truth FILE")
     if args.truth:
-        rows = truth_of_run(args.run, args.truth, args.map)
-        _print(rows) if args.json else print(format_truth(rows))
-    else:
-        rows = check_run(args.run, progress=Progress(quiet=args.quiet))
-        _print(rows) if args.json else print(format_check(rows))
+        from guided_refine.evaluation.truth import compare_with_truth, format_truth
+
+        answer = compare_with_truth(args.run, args.truth, args.map)
+        _print(answer) if args.json else print(format_truth(answer))
+        return
+    from guided_refine.check import check_run, format_check
+
+    rows = check_run(args.run, progress=Progress(quiet=args.quiet))
+    _print(rows) if args.json else print(format_check(rows))
 
 
 def _explain(args: argparse.Namespace) -> None:

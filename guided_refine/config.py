@@ -50,6 +50,7 @@ class DataConfig(_Section):
     k_core: int = Field(1, ge=1, description="keep users and items with at least this many events")
     k_core_mode: Literal["iterated", "one_pass"] = "iterated"
     repeats: Literal["keep", "first"] = Field("keep", description="a user's second event with the same item")
+    without_text: Literal["keep", "drop"] = Field("keep", description="items that have no text at all")
     text_columns: list[str] | None = Field(None, description="item columns that make the text; default: all")
     split: Literal["leave_one_out", "global_time"] = "leave_one_out"
     valid_share: float = Field(0.1, gt=0, lt=0.5)
@@ -173,9 +174,7 @@ class Config(_Section):
     llm: str = "builtin"
     llm_options: LLMOptions = LLMOptions()
     tune: TuneConfig = TuneConfig()
-    backbones: list[Literal["gru4rec", "sasrec", "bert4rec"]] = Field(
-        default=["sasrec"], min_length=1
-    )
+    backbones: list[Literal["gru4rec", "sasrec", "bert4rec"]] = Field(default=["sasrec"], min_length=1)
     train: TrainConfig = TrainConfig()
     base: BaseConfig = BaseConfig()
     refine: RefineConfig = RefineConfig()
@@ -295,3 +294,11 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         node[last] = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(f"--set {override}: the value is not valid YAML") from error
+
+
+def parse_data_config(overrides: Sequence[str]) -> DataConfig:
+    """The data section from `key=value` overrides alone, for `data prepare --set k_core=5`."""
+    raw: dict[str, Any] = {}
+    for override in overrides:
+        _apply(raw, override)
+    return parse_config({"name": "data", "data": raw}, "--set").data

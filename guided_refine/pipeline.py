@@ -7,6 +7,7 @@ killed run stopped. `docs/architecture.md` draws how data flow.
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from guided_refine import __version__
 from guided_refine.config import Config, resolve_data_path
 from guided_refine.errors import InputError
-from guided_refine.files import sha256_file, sha256_json, write_json
+from guided_refine.files import read_json, sha256_file, sha256_json, write_json
 from guided_refine.progress import Progress
 from guided_refine.runfolder import RunFolder
 from guided_refine.scoring.attributes import AttributeSet, load_attributes
+from guided_refine.workers import in_processes
 
 if TYPE_CHECKING:
     from guided_refine.backbones.backbone import Backbone
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from guided_refine.scoring.scores import AttributeScores
 
 Until = Literal["score", "tune", "train", "refine", "report"]
+Unit = tuple[str, str, int]
+#: Variants that read no attribute score.
+WITHOUT_SCORES = {"base", "warm_restart", "pca_only"}
 ORDER: tuple[Until, ...] = ("score", "tune", "train", "refine", "report")
 
 
@@ -37,14 +42,18 @@ def run(
     until: Until = "report",
     strict: bool = False,
     update: bool = False,
+    jobs: int | None = None,
     progress: Progress | None = None,
 ) -> RunFolder:
     """Bring the run folder `out` up to date with `config`, as far as stage `until`.
 
     `config_folder`: what relative paths in the config start from. `strict`: faulty rows stop the run.
-    `update`: take over a folder that another config made. Raises `InputError` for anything the user can mend.
+    `update`: take over a folder that another config made.
+    `jobs`: models trained at once (default: one per core). Raises `InputError` for anything the user can mend.
     """
-    pipeline = Pipeline(config, RunFolder(out), Path(config_folder), strict=strict, progress=progress)
+    pipeline = Pipeline(
+        config, RunFolder(out), Path(config_folder), strict=strict, jobs=jobs, progress=progress
+    )
     pipeline.folder.open(config, update=update)
     if progress is not None:
         progress.log_to(pipeline.folder.log)
@@ -69,13 +78,15 @@ class Pipeline:
         folder: RunFolder,
         config_folder: Path,
         *,
-        strict: bool,
-        progress: Progress | None,
+        strict: bool = False,
+        jobs: int | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.config = config
         self.folder = folder
         self.config_folder = config_folder
         self.strict = strict
+        self.jobs = jobs
         self.progress = progress or Progress(quiet=True)
         self.attributes: AttributeSet = load_attributes(self._beside_config(config.attributes))
         self._check()
@@ -116,7 +127,9 @@ class Pipeline:
         self.progress.log(f"{name}: started")
         started = time.monotonic()
         files = list(work())
-        self.folder.record(name, key, files, started, self.dataset.split.cut_off if cut_off else None)
+        self.folder.record(
+            name, key, files, time.monotonic() - started, self.dataset.split.cut_off if cut_off else None
+        )
         self.progress.log(f"{name}: finished in {time.monotonic() - started:.1f} s")
 
     @staticmethod
@@ -290,22 +303,52 @@ class Pipeline:
     def train(self) -> None:
         """Train the base of every backbone and seed."""
         self.data()
-        for backbone in self.config.backbones:
-            for seed in self.config.all_seeds:
-                self._unit(backbone, "base", seed)
+        self._units([(b, "base", s) for b in self.config.backbones for s in self.config.all_seeds])
 
     def refine(self) -> None:
         """Train the refined variants and controls, and write the refined tables."""
         self.train()
         wanted = {v for b in self.config.backbones for v in self.config.variants_of(b)}
-        if wanted - {"base", "warm_restart", "pca_only"}:
+        if wanted - WITHOUT_SCORES:
             self.tune()
             self._score_table()
-        for backbone in self.config.backbones:
-            for seed in self.config.all_seeds:
-                for variant in self.config.variants_of(backbone)[1:]:
-                    self._unit(backbone, variant, seed)
+        self._units([u for u in self._all_units() if u[1] != "base"])
         self._refined_tables()
+
+    def _all_units(self) -> list[Unit]:
+        return [
+            (b, v, s)
+            for b in self.config.backbones
+            for s in self.config.all_seeds
+            for v in self.config.variants_of(b)
+        ]
+
+    def _units(self, units: list[Unit]) -> None:
+        """Train what is not up to date; units do not depend on each other and share the cores.
+
+        The share is reckoned from all units, done or not, so that a continued run has the same threads each, and
+        with them the same numbers.
+        """
+        todo = [u for u in units if not self._unit_done(u)]
+        if not todo:
+            return
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+        jobs = max(1, min(self.jobs or cores, len(units)))
+        threads = self.config.train.threads or max(1, cores // jobs)
+        arguments = [(self.config, self.folder.root, self.config_folder, unit) for unit in todo]
+        results = in_processes(
+            _train_unit, arguments, jobs=jobs, threads=threads, progress=self.progress, log=self.folder.log
+        )
+        for index, (files, seconds) in results:
+            name, key = _name(todo[index]), self._key(self._unit_inputs(*todo[index]))
+            self.folder.record(name, key, files, seconds, self.dataset.split.cut_off)
+            self.progress.log(f"{name}: finished in {seconds:.1f} s")
+
+    def _unit_done(self, unit: Unit) -> bool:
+        done = self.folder.is_done(_name(unit), self._key(self._unit_inputs(*unit)))
+        if done:
+            self.progress.note(f"{_name(unit)}: up to date")
+        return done
 
     def _unit_inputs(self, backbone: str, variant: str, seed: int) -> dict[str, Any]:
         inputs: dict[str, Any] = {
@@ -319,16 +362,9 @@ class Pipeline:
             inputs["embeddings"] = sha256_file(self._base_file())
         if variant != "base":
             inputs |= {"variant": variant, "refine": self.config.refine.model_dump(mode="json")}
-        if variant not in ("base", "warm_restart", "pca_only"):
+        if variant not in WITHOUT_SCORES:
             inputs["scores"] = self._key(self._tune_inputs)
         return inputs
-
-    def _unit(self, backbone: str, variant: str, seed: int) -> None:
-        self._stage(
-            f"{backbone}/{variant}/seed{seed}",
-            self._unit_inputs(backbone, variant, seed),
-            lambda: self._train_unit(backbone, variant, seed),
-        )
 
     def _sources(self) -> dict[str, AttributeScores]:
         sources = {"untuned": self.scores("untuned")}
@@ -336,7 +372,8 @@ class Pipeline:
             sources["tuned"] = self.scores("tuned")
         return sources
 
-    def _train_unit(self, kind: str, variant: str, seed: int) -> list[Path]:
+    def train_unit(self, kind: str, variant: str, seed: int) -> list[Path]:
+        """Train one model, rank the test targets once, and write its folder; returns the files."""
         from guided_refine.evaluation.rows import evaluate_unit
         from guided_refine.refine.variants import build_base, build_variant
 
@@ -350,7 +387,7 @@ class Pipeline:
                 embeddings=self._base_file() if self.config.base.embeddings else None,
             )
         else:
-            needs_scores = variant not in ("warm_restart", "pca_only")
+            needs_scores = variant not in WITHOUT_SCORES
             model = build_variant(
                 variant,
                 self.dataset,
@@ -387,7 +424,6 @@ class Pipeline:
             import pandas as pd
 
             from guided_refine.files import write_parquet
-            from guided_refine.scoring.summary import summarise
 
             positions = self.dataset.split.test
             frames = [
@@ -395,10 +431,18 @@ class Pipeline:
                 for s in self._sources().values()
             ]
             write_parquet(self.folder.score_table, pd.concat(frames, ignore_index=True))
-            write_json(self.folder.summary, summarise(self.folder, self._sources(), self.dataset))
+            write_json(self.folder.summary, self._summary())
             return [self.folder.score_table, self.folder.summary]
 
         self._stage("score_table", {"scores": self._key(self._tune_inputs)}, work)
+
+    def _summary(self) -> dict[str, Any]:
+        from guided_refine.scoring.summary import summarise
+
+        counts = {
+            source: read_json(self.folder.root / "scores" / f"{source}.json") for source in self._sources()
+        }
+        return {"counts": counts, **summarise(self._sources())}
 
     def _refined_tables(self) -> None:
         kind, seed = self.config.backbones[0], self.config.all_seeds[0]
@@ -426,12 +470,7 @@ class Pipeline:
     def report(self) -> None:
         """Collect rows, compare with the base, hold scores against the truth where there is one, write the report."""
         self.refine()
-        units = [
-            (b, v, s)
-            for b in self.config.backbones
-            for s in self.config.all_seeds
-            for v in self.config.variants_of(b)
-        ]
+        units = self._all_units()
         inputs = {
             "units": [self._key(self._unit_inputs(*u)) for u in units],
             "evaluate": self.config.evaluate.model_dump(mode="json"),
@@ -484,3 +523,17 @@ class Pipeline:
 
         counts = bag_of_words(self.dataset.texts, self.attributes)
         return pd.DataFrame(counts, columns=self.attributes.names).assign(item_id=self.dataset.item_ids)
+
+
+def _name(unit: Unit) -> str:
+    backbone, variant, seed = unit
+    return f"{backbone}/{variant}/seed{seed}"
+
+
+def _train_unit(
+    config: Config, out: Path, config_folder: Path, unit: Unit, progress: Progress
+) -> tuple[list[Path], float]:
+    """One unit in a worker process; returns its files and seconds."""
+    started = time.monotonic()
+    files = Pipeline(config, RunFolder(out), config_folder, progress=progress).train_unit(*unit)
+    return files, time.monotonic() - started

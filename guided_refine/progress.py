@@ -38,40 +38,51 @@ class Progress:
         self.quiet = quiet
         self._log = log
 
-    @contextmanager
-    def task(self, name: str, total: int | None = None) -> Iterator[Task]:
-        """Open a bar for `total` steps; it vanishes when done, the log keeps one line."""
-        started = time.monotonic()
-        if self.quiet:
-            yield Task(None)
-        else:
-            from tqdm import tqdm
-
-            with tqdm(
-                total=total, desc=name, file=sys.stderr, leave=False, dynamic_ncols=True, mininterval=0.5
-            ) as bar:
-                yield Task(bar)
-        self._write(f"{name}: done in {time.monotonic() - started:.1f} s")
-
     def log_to(self, log: Path) -> None:
         """Write further lines to this file too."""
         self._log = log
 
-    def note(self, message: str) -> None:
-        """Write one line to the log only."""
-        self._write(message)
+    @contextmanager
+    def bar(self, name: str, total: int | None = None) -> Iterator[Task]:
+        """A bar on screen only; it vanishes when done. Without a terminal nothing is drawn."""
+        if self.quiet or not sys.stderr.isatty():
+            yield Task(None)
+            return
+        from tqdm import tqdm
 
-    def log(self, message: str) -> None:
-        """Say one line, on screen and in the log."""
-        if not self.quiet:
+        with tqdm(
+            total=total, desc=name, file=sys.stderr, leave=False, dynamic_ncols=True, mininterval=0.5
+        ) as bar:
+            yield Task(bar)
+
+    @contextmanager
+    def task(self, name: str, total: int | None = None) -> Iterator[Task]:
+        """Open a bar for `total` steps; the log keeps one line when it is done."""
+        started = time.monotonic()
+        with self.bar(name, total) as task:
+            yield task
+        self.note(f"{name}: done in {time.monotonic() - started:.1f} s")
+
+    def say(self, message: str) -> None:
+        """Write one line to the screen only."""
+        if self.quiet:
+            return
+        if sys.stderr.isatty():
             from tqdm import tqdm
 
             tqdm.write(message, file=sys.stderr)
-        self._write(message)
+        else:
+            print(message, file=sys.stderr, flush=True)
 
-    def _write(self, message: str) -> None:
+    def note(self, message: str) -> None:
+        """Write one time-stamped line to the log only."""
         if self._log is None:
             return
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         with self._log.open("a", encoding="utf-8") as stream:
             stream.write(f"{stamp} {message}\n")
+
+    def log(self, message: str) -> None:
+        """Say one line, on screen and in the log."""
+        self.say(message)
+        self.note(message)

@@ -117,7 +117,7 @@ class RunFolder:
         return True
 
     def record(
-        self, stage: str, inputs: str, files: Sequence[Path], started: float, cut_off: str | None
+        self, stage: str, inputs: str, files: Sequence[Path], seconds: float, cut_off: str | None
     ) -> None:
         """Note a finished stage; written last, in one step."""
         manifest = self.manifest()
@@ -126,7 +126,7 @@ class RunFolder:
             "inputs": inputs,
             "files": {f.relative_to(self.root).as_posix(): f.stat().st_size for f in files},
             "cut_off": cut_off,
-            "seconds": round(time.monotonic() - started, 2),
+            "seconds": round(seconds, 2),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
         write_json(self.manifest_file, manifest)

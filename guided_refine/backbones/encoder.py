@@ -1,0 +1,89 @@
+"""What the three encoders share: the interface, and the next-item objective of the two causal ones."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A training batch: what the encoder reads and what it should say where.
+
+    `inputs`, `targets`, `seen`: (batch, length); `lengths`: (batch,) real inputs. `targets` is 0 where nothing
+    is trained. `seen` counts all of the user's events that the prediction may know of, also those cut off.
+    """
+
+    inputs: Tensor
+    lengths: Tensor
+    targets: Tensor
+    seen: Tensor
+
+
+class Encoder(nn.Module, ABC):
+    """Reads a padded batch of item numbers (events first, zeros behind) and gives a state per place.
+
+    A state is compared with item vectors by dot product. `train_events` is how many recent events a training
+    window holds, `context` how many a prediction reads.
+    """
+
+    train_events: int
+    context: int
+
+    @abstractmethod
+    def examples(
+        self, items: Tensor, lengths: Tensor, skipped: Tensor, generator: torch.Generator
+    ) -> Examples:
+        """Training inputs and targets from windows (batch, length); `skipped` (batch,) events came before them."""
+
+    @abstractmethod
+    def forward(self, items: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:
+        """`items` (batch, length), `lengths` (batch,), `vectors` (n_items, width) -> (batch, length, width)."""
+
+    @abstractmethod
+    def last(self, items: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:
+        """The state that predicts the event after the last real one, shape (batch, width)."""
+
+
+class CausalEncoder(Encoder):
+    """Next-item objective: the state after event t is trained to name event t + 1, at every real place."""
+
+    def __init__(self, max_length: int) -> None:
+        super().__init__()
+        self.train_events = max_length + 1
+        self.context = max_length
+
+    def examples(
+        self, items: Tensor, lengths: Tensor, skipped: Tensor, generator: torch.Generator
+    ) -> Examples:
+        """Inputs are all events but the last, targets all but the first."""
+        inputs, targets = items[:, :-1], items[:, 1:]
+        steps = torch.arange(1, items.shape[1], device=items.device)
+        return Examples(inputs, lengths - 1, targets, skipped[:, None] + steps)
+
+    def last(self, items: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:
+        """The state at the last real event; zeros for an empty history."""
+        if items.shape[1] == 0:
+            return vectors.new_zeros(len(items), vectors.shape[1])
+        states = self(items, lengths, vectors)
+        rows = torch.arange(len(items), device=items.device)
+        picked = states[rows, (lengths - 1).clamp(min=0)]
+        return torch.where((lengths > 0)[:, None], picked, 0.0)
+
+
+def embed(items: Tensor, vectors: Tensor) -> Tensor:
+    """Item vectors of item numbers, zeros for padding: (batch, length) -> (batch, length, width)."""
+    padded = torch.cat([vectors.new_zeros(1, vectors.shape[1]), vectors])
+    return nn.functional.embedding(items, padded)
+
+
+def fitting_heads(width: int, wanted: int) -> int:
+    """The largest number of attention heads up to `wanted` that divides `width`.
+
+    >>> fitting_heads(64, 2), fitting_heads(9, 4), fitting_heads(7, 2)
+    (2, 3, 1)
+    """
+    return next(heads for heads in range(min(wanted, width), 0, -1) if width % heads == 0)

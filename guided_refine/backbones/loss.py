@@ -1,0 +1,80 @@
+"""Full softmax cross-entropy over a large catalog without ever holding the positions x items matrix.
+
+With logits z = s V^T the gradients are dL/ds = (p - y) V and dL/dV = (p - y)^T s, where p = softmax(z) and y is
+one-hot. The loss is a mean, so both are known in the forward pass: each chunk of positions makes its logits,
+adds to both gradients, and is forgotten. Nothing is computed twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Elements of one chunk of logits: small enough to stay in a CPU's cache, large enough to fill a GPU.
+CPU_ELEMENTS, GPU_ELEMENTS = 1 << 21, 1 << 26
+MIN_ROWS = 128
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, vectors: Tensor, targets: Tensor, rows: int) -> Tensor:
+        n = states.shape[0]
+        need_states, need_vectors = ctx.needs_input_grad[:2]
+        grad_states = torch.empty_like(states) if need_states else None
+        grad_vectors = torch.zeros_like(vectors) if need_vectors else None
+        total = states.new_zeros((), dtype=torch.float64)
+        buffer = states.new_empty(min(rows, n), vectors.shape[0])
+        for start in range(0, n, rows):
+            s, t = states[start : start + rows], targets[start : start + rows, None]
+            z = torch.mm(s, vectors.T, out=buffer[: len(s)])
+            z -= z.amax(dim=1, keepdim=True)
+            at_target = z.gather(1, t)
+            z.exp_()
+            norm = z.sum(dim=1, keepdim=True)
+            total += (norm.log() - at_target).sum(dtype=torch.float64)
+            # From here on z / norm is p - y; dividing the narrow factors by norm spares a pass over z.
+            z.scatter_add_(1, t, -norm)
+            if grad_states is not None:
+                torch.mm(z, vectors, out=grad_states[start : start + rows])
+                grad_states[start : start + rows] /= norm
+            if grad_vectors is not None:
+                grad_vectors.addmm_(z.T, s / norm)
+        ctx.grads = (grad_states, grad_vectors, n)
+        return (total / n).to(states.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        grad_states, grad_vectors, n = ctx.grads
+        factor = grad_outputs[0] / n
+        return (
+            None if grad_states is None else grad_states * factor,
+            None if grad_vectors is None else grad_vectors * factor,
+            None,
+            None,
+        )
+
+
+def chunked_cross_entropy(
+    states: Tensor, vectors: Tensor, targets: Tensor, *, rows: int | None = None
+) -> Tensor:
+    """Mean cross-entropy of `targets` under softmax(states @ vectors.T).
+
+    Args:
+        states: (positions, width), real positions only.
+        vectors: (n_items, width).
+        targets: (positions,), rows of `vectors`.
+        rows: positions per chunk; default: what fits the processor's cache.
+
+    Memory: rows x n_items for the logits, however many positions there are. Once differentiable.
+
+    >>> s, v, t = torch.randn(7, 4), torch.randn(9, 4), torch.arange(7)
+    >>> torch.allclose(chunked_cross_entropy(s, v, t), torch.nn.functional.cross_entropy(s @ v.T, t))
+    True
+    """
+    if rows is None:
+        elements = GPU_ELEMENTS if states.is_cuda else CPU_ELEMENTS
+        rows = max(MIN_ROWS, elements // max(1, vectors.shape[0]))
+    loss: Tensor = _ChunkedCrossEntropy.apply(states.contiguous(), vectors.contiguous(), targets, rows)
+    return loss

@@ -1,0 +1,85 @@
+"""`guided-refine app RUN`: open the dashboard on a run folder.
+
+The dashboard is a Streamlit app in the folder `apps`. It runs in a process of its own, listens on this machine only,
+and reads nothing but the run folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from guided_refine.errors import InputError
+from guided_refine.reporting.palette import BLACK, BLUE, PALE
+from guided_refine.resources import resource_folder
+from guided_refine.runfolder import RunFolder
+
+HOST = "localhost"
+
+
+def serve(run: Path | str, *, port: int = 8501, headless: bool = False) -> int:
+    """Serve the dashboard until it is stopped (Ctrl-C); returns the exit code of Streamlit.
+
+    `headless`: do not open a browser. Raises `InputError` when the folder is no run or the port is taken.
+    """
+    folder = RunFolder(run)
+    folder.config()
+    folder.manifest()
+    check_port(port)
+    process = subprocess.Popen(command(folder.root.resolve(), port=port, headless=headless))
+    if threading.current_thread() is threading.main_thread():
+        # Stopping this command stops the server too, whoever stops it.
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        return 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+
+
+def command(run: Path, *, port: int, headless: bool) -> list[str]:
+    """The command line that starts Streamlit on a run."""
+    options = {
+        "server.address": HOST,
+        "server.port": str(port),
+        "server.headless": str(headless).lower(),
+        "server.fileWatcherType": "none",
+        "server.showEmailPrompt": "false",
+        "browser.gatherUsageStats": "false",
+        "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "none",
+        "theme.base": "light",
+        "theme.primaryColor": BLUE,
+        "theme.textColor": BLACK,
+        "theme.borderColor": PALE,
+    }
+    flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+    app = resource_folder("apps") / "app.py"
+    return [sys.executable, "-m", "streamlit", "run", str(app), *flags, "--", str(run)]
+
+
+def check_port(port: int) -> None:
+    """Raise `InputError` when nothing can listen on this port."""
+    if not 1 <= port <= 65535:
+        raise InputError(f"--port {port} is not a port; choose one from 1024 to 65535")
+    for family, _, _, _, address in socket.getaddrinfo(HOST, port, type=socket.SOCK_STREAM):
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                # As the server does, so that a port that was closed a moment ago counts as free.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+        except OSError as error:
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                continue  # this machine has no IPv6
+            raise InputError(
+                f"port {port} is in use or not allowed ({error.strerror}); choose another with --port"
+            ) from error

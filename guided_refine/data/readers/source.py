@@ -1,0 +1,243 @@
+"""Finding and opening a source's files: a folder, a zip archive or one file, plain or gzip.
+
+Every fault of a file (missing, cut off, wrong encoding) becomes one sentence that names it.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import gzip
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
+
+from guided_refine.errors import InputError, nearest
+
+# Told of a row that cannot be taken apart: reason, file, row, content. It counts, or stops under --strict.
+OnFault = Callable[[str, str, int, object], None]
+
+_LONGEST_VALUE = 1 << 24
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file on disk, or a member of a zip archive."""
+
+    path: Path
+    member: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Base name: what counts of dropped rows call the file, the same on every machine."""
+        return self.path.name if self.member is None else PurePosixPath(self.member).name
+
+    @property
+    def name(self) -> str:
+        """Base name without `.gz`."""
+        return self.label.removesuffix(".gz")
+
+    def __str__(self) -> str:
+        return str(self.path) if self.member is None else f"{self.path}/{self.member}"
+
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Bytes of the file, decompressed; faults of the archive are raised as `InputError`."""
+        try:
+            with self._raw() as raw:
+                if str(self).endswith(".gz"):
+                    with gzip.open(raw) as stream:
+                        yield cast(BinaryIO, stream)
+                else:
+                    yield raw
+        except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile) as error:
+            raise InputError(f"{self} is damaged or cut off ({error}); fetch it again") from error
+        except OSError as error:
+            raise InputError(f"{self} cannot be read: {error.strerror or error}") from error
+
+    @contextmanager
+    def _raw(self) -> Iterator[BinaryIO]:
+        if self.member is None:
+            with self.path.open("rb") as stream:
+                yield stream
+        else:
+            with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as member:
+                yield cast(BinaryIO, member)
+
+    @contextmanager
+    def text(self, encoding: str = "utf-8-sig", newline: str | None = None) -> Iterator[io.TextIOWrapper]:
+        """Decoded text; raises `InputError` with row and byte where the encoding is another one."""
+        try:
+            with self.open() as raw:
+                yield io.TextIOWrapper(raw, encoding=encoding, newline=newline)
+        except UnicodeDecodeError as error:
+            raise InputError(self._encoding_fault(encoding)) from error
+        except LookupError as error:
+            raise InputError(f"{self}: there is no encoding '{encoding}'; try utf-8 or latin-1") from error
+
+    def lines(self, encoding: str = "utf-8-sig") -> Iterator[tuple[int, str]]:
+        """Row number (from 1) and line, without its end; blank lines are left out."""
+        with self.text(encoding) as stream:
+            for row, line in enumerate(stream, start=1):
+                if line := line.rstrip("\n"):
+                    yield row, line
+
+    def utf8_or_latin1(self) -> str:
+        """The encoding to read with: UTF-8 when every byte fits it, else latin-1 (older MovieLens files)."""
+        with self.open() as stream:
+            for line in stream:
+                try:
+                    line.decode("utf-8")
+                except UnicodeDecodeError:
+                    return "latin-1"
+        return "utf-8-sig"
+
+    def _encoding_fault(self, encoding: str) -> str:
+        spoken = encoding.upper().removesuffix("-SIG")
+        offset = 0
+        with self.open() as stream:
+            for row, line in enumerate(stream, start=1):
+                try:
+                    line.decode(encoding)
+                except UnicodeDecodeError as error:
+                    where = f"row {row}, byte {offset + error.start} is 0x{line[error.start]:02x}"
+                    return (
+                        f"{self} is not {spoken} ({where}); convert it, for example with "
+                        "'iconv -f latin1 -t utf-8', or name its encoding with data.options.encoding"
+                    )
+                offset += len(line)
+        return f"{self} is not {spoken}; convert it to UTF-8"
+
+
+class Source:
+    """All files of a source: of a folder, of a zip archive, or beside one file."""
+
+    def __init__(self, path: Path | None, reader: str) -> None:
+        if path is None:
+            raise InputError(f"reader {reader} needs a source: the folder or file with the data (data.path)")
+        if not path.exists():
+            raise InputError(f"{path} does not exist; expected the folder or file for reader {reader}")
+        self.path = path
+        self.given: SourceFile | None = None
+        if path.is_dir():
+            folders = [path, *sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))]
+            self.files = [
+                SourceFile(p) for folder in folders for p in sorted(folder.iterdir()) if p.is_file()
+            ]
+        elif zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                names = [n for n in sorted(archive.namelist()) if not n.endswith("/") and "__MACOSX" not in n]
+            self.files = [SourceFile(path, name) for name in names]
+        else:
+            if path.suffix == ".zip":
+                raise InputError(f"{path} is damaged or cut off (not a zip archive); fetch it again")
+            self.given = SourceFile(path)
+            self.files = [SourceFile(p) for p in sorted(path.parent.iterdir()) if p.is_file()]
+
+    def find(self, *names: str) -> SourceFile | None:
+        """The first file with one of these base names (`.gz` may follow), in the order of `names`."""
+        for name in names:
+            for file in self.files:
+                if file.name == name:
+                    return file
+        return None
+
+    def need(self, *names: str) -> SourceFile:
+        """Like `find`; raises `InputError` that lists what is there."""
+        file = self.find(*names)
+        if file is None:
+            raise InputError(f"{self.path} has no {' or '.join(names)} (found: {self.listing()})")
+        return file
+
+    def listing(self) -> str:
+        """Names of the files, for an error sentence."""
+        names = [file.name for file in self.files]
+        return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "") if names else "no files"
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """Files of a folder; of its one subfolder, where it holds nothing else (an archive unpacked in place)."""
+    shown = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    if len(shown) == 1 and shown[0].is_dir():
+        return _files_of(shown[0])
+    return [p for p in shown if p.is_file()]
+
+
+def known_options(reader: str, options: dict[str, Any], known: tuple[str, ...]) -> None:
+    """Refuse an option that the reader does not have."""
+    for option in options:
+        if option not in known:
+            hint = nearest(option, known) if known else "it has none"
+            raise InputError(f"data.options: reader {reader} has no option '{option}': {hint}")
+
+
+def csv_rows(
+    file: SourceFile, on_fault: OnFault, *, encoding: str = "utf-8-sig"
+) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Header, and (row number, values) of a comma-separated file; the header is row 1.
+
+    Rows with another number of values than the header are counted as faulty.
+    """
+
+    def rows() -> Iterator[tuple[int, list[str]]]:
+        before = csv.field_size_limit(_LONGEST_VALUE)
+        try:
+            with file.text(encoding, newline="") as stream:
+                reader = csv.reader(stream)
+                width = 0
+                for row, values in enumerate(reader, start=1):
+                    if row == 1:
+                        width = len(values)
+                    elif not values:
+                        continue
+                    elif len(values) != width:
+                        on_fault(f"row without {width} values", file.label, row, values)
+                        continue
+                    yield row, values
+        except csv.Error as error:
+            raise InputError(f"{file} is not a comma-separated file ({error})") from error
+        finally:
+            csv.field_size_limit(before)
+
+    every = rows()
+    first = next(every, None)
+    if first is None or not any(first[1]):
+        raise InputError(f"{file} is empty; expected a header and rows")
+    return [name.strip() for name in first[1]], every
+
+
+def records(file: SourceFile, on_fault: OnFault) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Row number and record of a file with one JSON object or one Python literal per line.
+
+    UCSD's older files write Python dictionaries; they are read by `ast.literal_eval`, which runs no code.
+    """
+    for row, line in file.lines():
+        record = _record(line)
+        if record is None:
+            on_fault("row that is neither JSON nor a Python dictionary", file.label, row, line)
+        else:
+            yield row, record
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    loads: tuple[Callable[[str], Any], ...] = (json.loads, ast.literal_eval)
+    for load in loads:
+        try:
+            value = load(line)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        return value if isinstance(value, dict) else None
+    return None
+
+
+def need_columns(file: SourceFile, header: list[str], *names: str) -> None:
+    """Refuse a table that lacks a column; the sentence says which columns were found."""
+    for name in names:
+        if name not in header:
+            raise InputError(f"{file} has no column '{name}' (found: {', '.join(header) or 'none'})")

@@ -1,0 +1,263 @@
+"""Taking a score apart: the final dot product of a refined model, split exactly by column.
+
+A refined item vector is [PCA of the base embedding | one column per attribute], so the score of item `i` for user
+state `h` is `sum_c h[c] * item[i, c]`. Each attribute owns its column; all PCA columns together are the
+collaborative part. Nothing is approximated, so the parts must sum to the score, which is checked on every call.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from guided_refine.config import Config
+from guided_refine.data.dataset import Dataset, load_dataset
+from guided_refine.errors import InputError
+from guided_refine.explain.words import COLLABORATIVE, stance
+from guided_refine.runfolder import RunFolder
+from guided_refine.scoring.scores import AttributeScores, load_scores
+
+if TYPE_CHECKING:
+    from guided_refine.backbones.backbone import Backbone
+
+TOLERANCE = 1e-4
+LABELS = {COLLABORATIVE: "similar histories"}
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """The scores of all items for one user, and what each part gives.
+
+    `score`: (n_items,), what the model ranks by. `values`: (n_items, parts), the parts named by `names`.
+    `user_term`: the share of `values` that the guided user term gives, equal shape; the rest is the encoder's.
+    Raises `ArithmeticError` when the parts of an item do not sum to its score.
+    """
+
+    names: list[str]
+    score: np.ndarray
+    values: np.ndarray
+    user_term: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        total = self.values.sum(axis=1)
+        # float32 rounding of a dot product grows with the size of its terms, not of their sum.
+        size = np.maximum(np.abs(self.values).sum(axis=1), np.abs(self.score))
+        wrong = np.abs(total - self.score) > TOLERANCE * np.maximum(size, 1e-3)
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise ArithmeticError(
+                f"the parts of item number {row + 1} sum to {total[row]:.6f}, but the model scores it "
+                f"{self.score[row]:.6f}; this explanation would be wrong, so there is none"
+            )
+
+    def of(self, item: int) -> list[dict[str, Any]]:
+        """Parts of an item number: name, value, lift (value less its mean over the catalog), and, where the model
+        has a user term, how much of the value comes from it and from the encoder."""
+        row = item - 1
+        mean = self.values.mean(axis=0)
+        parts = []
+        for column, name in enumerate(self.names):
+            value = float(self.values[row, column])
+            part: dict[str, Any] = {
+                "name": name,
+                "value": value,
+                "lift": float(self.values[row, column] - mean[column]),
+            }
+            if self.user_term is not None:
+                taste = float(self.user_term[row, column])
+                part |= {"from_encoder": value - taste, "from_user_term": taste}
+            parts.append(part)
+        return parts
+
+    def ranks(self, seen: np.ndarray) -> np.ndarray:
+        """Place of every item among those not in `seen` (item numbers); a seen item gets the place it would take.
+
+        >>> c = Contributions(["a"], np.array([3.0, 2.0, 1.0]), np.array([[3.0], [2.0], [1.0]]))
+        >>> c.ranks(np.array([1])).tolist()
+        [1, 1, 2]
+        """
+        rivals = np.delete(self.score, np.unique(seen) - 1)
+        return 1 + len(rivals) - np.searchsorted(np.sort(rivals), self.score, side="right")
+
+    def top(self, k: int, seen: np.ndarray) -> np.ndarray:
+        """Item numbers of the best `k` not in `seen`, best first; equal scores in catalog order."""
+        order = np.argsort(-self.score, kind="stable") + 1
+        return order[~np.isin(order, seen)][:k]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A user's taste: `rows` as in `explain_user`, weights by attribute, and whether scores are estimated."""
+
+    rows: list[dict[str, Any]]
+    weights: dict[str, float]
+    estimated: bool
+
+
+class Explainer:
+    """The refined model of a run, opened to be taken apart; holds no language model."""
+
+    def __init__(
+        self, folder: RunFolder, config: Config, dataset: Dataset, backbone: str, model: Backbone
+    ) -> None:
+        self.folder, self.config, self.dataset, self.backbone, self.model = (
+            folder,
+            config,
+            dataset,
+            backbone,
+            model,
+        )
+
+    @classmethod
+    def open(cls, run: Path | str) -> Explainer:
+        """Load what an explanation needs; SASRec where the run has it, else the first backbone with a refined model.
+
+        Raises `InputError` when the folder is no run, or has no trained refined model yet (says what to run).
+        """
+        from guided_refine.backbones.backbone import Backbone
+
+        folder = RunFolder(run)
+        config = folder.config()
+        backbone = explained_backbone(folder, config)
+        data = config.data
+        dataset = load_dataset(
+            folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
+        )
+        model = Backbone.load(folder.unit(backbone, "refined", config.all_seeds[0]))
+        return cls(folder, config, dataset, backbone, model)
+
+    # ---------------------------------------------------------------- names and numbers
+
+    @cached_property
+    def scores(self) -> AttributeScores:
+        """The scores that the refined model was built from: tuned where the run has them."""
+        source = "tuned" if self.folder.scores("tuned").exists() else "untuned"
+        return load_scores(self.folder.scores(source), cut_off=self.dataset.split.cut_off)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Which model ranks and which language model scored."""
+        return {
+            "backbone": self.backbone,
+            "variant": "refined",
+            "seed": self.config.all_seeds[0],
+            "scorer": self.scores.model,
+            "source": self.scores.source,
+        }
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Part names as people read them."""
+        return LABELS | {name: name.replace("_", " ") for name in self.scores.attributes}
+
+    def user_number(self, user: str) -> int:
+        """Number of a user id; raises `InputError` naming the nearest ids."""
+        return _number(str(user), self._users, "user", self.folder)
+
+    def item_number(self, item: str) -> int:
+        """Number (from 1) of an item id; raises `InputError` naming the nearest ids."""
+        return _number(str(item), self._items, "item", self.folder) + 1
+
+    @cached_property
+    def _users(self) -> dict[str, int]:
+        return {user: number for number, user in enumerate(self.dataset.user_ids)}
+
+    @cached_property
+    def _items(self) -> dict[str, int]:
+        return {str(item): number for number, item in enumerate(self.dataset.item_ids)}
+
+    def seen(self, user: int) -> np.ndarray:
+        """Item numbers that a test prediction may see, oldest first."""
+        return self.dataset.visible(user, "test")
+
+    def next_item(self, user: int) -> int | None:
+        """The held-out item that the user took next, if there is one."""
+        place = int(self.dataset.split.test[user])
+        return int(self.dataset.sequences[user][place]) if place >= 0 else None
+
+    # ---------------------------------------------------------------- the split
+
+    def contributions(self, user: int) -> Contributions:
+        """Scores of all items for a user number, split by column; checked against the model's own scores."""
+        raise NotImplementedError
+
+    def item_score(self, item: int, attribute: str) -> float | None:
+        """Score in [0, 1] that the language model gave an item; None where it had no text."""
+        value = float(self.scores.item_value[item - 1, self.scores.attributes.index(attribute)])
+        return value if np.isfinite(value) else None
+
+    def profile(self, user: int) -> Profile:
+        """The user's attribute scores, beside the catalog and beside the weights that the model uses."""
+        weights = self.weights(user)
+        typical = float(np.mean(np.abs(list(weights.values())))) if weights else 0.0
+        values, spreads, estimated = self._user_scores(user)
+        rows = []
+        for column, name in enumerate(self.scores.attributes):
+            catalog = self.scores.item_value[:, column]
+            catalog = catalog[np.isfinite(catalog)]
+            rows.append(
+                {
+                    "attribute": name,
+                    "label": self.labels[name],
+                    "score": float(values[column]),
+                    "spread": float(spreads[column]),
+                    "percentile": percentile(catalog, float(values[column])),
+                    "weight": weights[name],
+                    "stance": stance(weights[name], typical),
+                }
+            )
+        return Profile(rows, weights, estimated)
+
+    def _user_scores(self, user: int) -> tuple[np.ndarray, np.ndarray, bool]:
+        users = self.scores.users
+        seen = self.seen(user)
+        row = int(users.latest(np.array([user]), np.array([len(seen)]))[0])
+        if row >= 0:
+            return users.value[row], users.spread[row], False
+        items = self.scores.item_value[seen - 1]
+        items = items[np.isfinite(items).all(axis=1)]
+        middle = items.mean(axis=0) if len(items) else np.nanmean(self.scores.item_value, axis=0)
+        return middle, np.zeros_like(middle), True
+
+
+def explained_backbone(folder: RunFolder, config: Config) -> str:
+    """The backbone whose refined model a run's explanations take apart; raises `InputError` where none is trained."""
+    wanted = [b for b in ("sasrec", *config.backbones) if b in config.backbones]
+    wanted = [b for b in wanted if "refined" in config.variants_of(b)]
+    if not wanted:
+        raise InputError(
+            f"{folder.root} is a run without the variant 'refined', which explanations take apart; "
+            "add it to 'variants' in the config and run guided-refine run CONFIG --update"
+        )
+    for backbone in wanted:
+        unit = folder.unit(backbone, "refined", config.all_seeds[0])
+        if (unit / "model.safetensors").exists() and (unit / "config.json").exists():
+            return backbone
+    raise InputError(
+        f"{folder.root} has no trained refined model yet; "
+        f"finish it with: guided-refine run CONFIG --out {folder.root}"
+    )
+
+
+def percentile(catalog: np.ndarray, value: float) -> float:
+    """Share of the catalog, in percent, that scores below `value`; equal scores count half.
+
+    >>> percentile(np.array([0.1, 0.2, 0.2, 0.9]), 0.2)
+    50.0
+    """
+    if not len(catalog):
+        return 50.0
+    return float(100 * (np.mean(catalog < value) + np.mean(catalog == value) / 2))
+
+
+def _number(name: str, known: dict[str, int], kind: str, folder: RunFolder) -> int:
+    if name in known:
+        return known[name]
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"nearest: {', '.join(close)}" if close else f"ids look like: {', '.join(list(known)[:3])}"
+    raise InputError(f"no {kind} '{name}' in {folder.root}; {hint}")

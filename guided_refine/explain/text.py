@@ -1,0 +1,207 @@
+"""Explanations as data and as lines for a terminal.
+
+`explain_user` answers with one JSON-ready dict, which the command line, the case studies and the dashboard show;
+`format_explanation` prints it. Titles come from outside: they are shown as text, without control characters.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+from guided_refine.explain.contributions import COLLABORATIVE, Explainer
+from guided_refine.explain.words import NAMES_OF_BACKBONES, reason
+
+HISTORY = 10
+WIDTH = 100
+SHOWN = 4
+
+
+def explain_user(
+    run: Path | str, user: str, item: str | None = None, k: int | None = None
+) -> dict[str, Any]:
+    """Why the refined model of a run recommends what it does to a user, as one JSON-ready dict.
+
+    Keys: `model` (what ranked, what scored), `user`, `events`, `history` (last 10, oldest first), `profile` (one dict
+    per attribute: score in [0, 1], percentile in the catalog, weight in the model), `profile_estimated`,
+    `recommendations` (best first: item_id, title, rank, score, parts, reason), `asked` (the same for `item`, with its
+    rank and whether the user has it already, else None), `next` (what the user took next, with its rank; None where
+    nothing was held out). The values of an item's `parts` sum to its score; this is checked on every call.
+
+    Raises `InputError` for an unknown user or item (naming close ids), and for a run without a refined model.
+    """
+    return explanation(Explainer.open(run), user, item=item, k=k)
+
+
+def explanation(
+    explainer: Explainer, user: str, *, item: str | None = None, k: int | None = None
+) -> dict[str, Any]:
+    """What `explain_user` answers, from an explainer that is already open."""
+    number = explainer.user_number(user)
+    asked = explainer.item_number(item) if item is not None else None
+    contributions = explainer.contributions(number)
+    seen = explainer.seen(number)
+    ranks = contributions.ranks(seen)
+    profile = explainer.profile(number)
+    data = explainer.dataset
+
+    def describe(item_number: int) -> dict[str, Any]:
+        parts = contributions.of(item_number)
+        for part in parts:
+            part["label"] = explainer.labels[part["name"]]
+            if part["name"] != COLLABORATIVE:
+                part["item_score"] = explainer.item_score(item_number, part["name"])
+        return {
+            "item_id": str(data.item_ids[item_number - 1]),
+            "title": data.titles[item_number - 1],
+            "rank": int(ranks[item_number - 1]),
+            "score": float(contributions.score[item_number - 1]),
+            "lead": float(contributions.score[item_number - 1] - contributions.score.mean()),
+            "parts": parts,
+            "reason": reason(parts, profile.weights),
+        }
+
+    top = contributions.top(k or explainer.config.explain.k, seen)
+    upcoming = explainer.next_item(number)
+    return {
+        "run": str(explainer.folder.root),
+        "dataset": data.name,
+        "model": explainer.about,
+        "user": user,
+        "events": len(seen),
+        "candidates": int(data.n_items - len(set(seen.tolist()))),
+        "history": [
+            {"item_id": str(data.item_ids[i - 1]), "title": data.titles[i - 1]}
+            for i in seen[-HISTORY:].tolist()
+        ],
+        "profile": profile.rows,
+        "profile_estimated": profile.estimated,
+        "recommendations": [describe(i) for i in top.tolist()],
+        "asked": None if asked is None else describe(asked) | {"seen": bool(asked in seen)},
+        "next": None if upcoming is None else describe(upcoming),
+    }
+
+
+def format_explanation(answer: dict[str, Any]) -> str:
+    """The answer of `explain_user` as lines for a terminal, at most 100 columns wide."""
+    model = answer["model"]
+    lines = [
+        f"User {clean(answer['user'])} in {clean(answer['dataset'])}",
+        f"Ranked by {NAMES_OF_BACKBONES[model['backbone']]} ({model['variant']}); attributes scored by "
+        f"{clean(model['scorer'])} ({model['source']})",
+        "",
+        f"History: the last {len(answer['history'])} of {answer['events']} events, newest last",
+        *(f"   {clip(h['title'] or h['item_id'], WIDTH - 3)}" for h in answer["history"]),
+        "",
+        "Taste profile: score 0 to 1; share of the catalog that has less of it; what the model makes of it",
+        *_profile_lines(answer),
+        "",
+        f"Recommendations, out of {answer['candidates']} items not seen yet",
+    ]
+    for item in answer["recommendations"]:
+        lines += ["", *_item_lines(item)]
+    if answer["asked"] is not None:
+        owned = " (the user has it already)" if answer["asked"]["seen"] else ""
+        lines += ["", f"The item asked for{owned}", *_item_lines(answer["asked"])]
+    if answer["next"] is not None:
+        upcoming = answer["next"]
+        lines += [
+            "",
+            f"What the user really took next: {clip(upcoming['title'] or upcoming['item_id'], 50)}, "
+            f"ranked {upcoming['rank']} of {answer['candidates']}",
+        ]
+    lines += ["", "The parts of an item sum to its score: nothing else enters the ranking."]
+    return "\n".join(lines)
+
+
+def _profile_lines(answer: dict[str, Any]) -> list[str]:
+    rows = answer["profile"]
+    space = max((len(row["label"]) for row in rows), default=0)
+    lines = [
+        f"   {row['label']:{space}}  {row['score']:.2f} {bar(row['score'], 1, 12)}  "
+        f"more than {row['percentile']:3.0f} %   {row['stance']}"
+        for row in rows
+    ]
+    if answer["profile_estimated"]:
+        lines.append(
+            "   Estimated from the items of the history; the language model has not scored this user."
+        )
+    return lines
+
+
+def _item_lines(item: dict[str, Any]) -> list[str]:
+    head = f"{item['rank']:3d}. {clip(item['title'] or item['item_id'], 70)}"
+    lines = [pad(head, WIDTH - 16) + f"score {item['score']:+8.3f}"]
+    rows = shortened(item["parts"])
+    largest = max((abs(value) for _, value in rows), default=1.0) or 1.0
+    space = max(len(label) for label, _ in rows)
+    lines += [f"     {label:{space}}  {value:+8.3f} {bar(value, largest, 24)}" for label, value in rows]
+    return [*lines, f"     {item['reason']}"]
+
+
+def shortened(parts: list[dict[str, Any]], shown: int = SHOWN) -> list[tuple[str, float]]:
+    """The collaborative part, the `shown` largest attributes, and the sum of the others, so that all still sum up.
+
+    >>> rows = [("a", 1.0), ("b", -3.0), ("c", 0.5)]
+    >>> shortened([{"name": n, "label": n, "value": v} for n, v in rows], shown=1)
+    [('b', -3.0), ('2 other attributes', 1.5)]
+    """
+    behaviour = [(p["label"], p["value"]) for p in parts if p["name"] == COLLABORATIVE]
+    ordered = sorted(
+        (p for p in parts if p["name"] != COLLABORATIVE), key=lambda p: (-abs(p["value"]), p["name"])
+    )
+    rows = behaviour + [(p["label"], p["value"]) for p in ordered[:shown]]
+    rest = ordered[shown:]
+    if len(rest) == 1:
+        rows.append((rest[0]["label"], rest[0]["value"]))
+    elif rest:
+        rows.append((f"{len(rest)} other attributes", sum(p["value"] for p in rest)))
+    return rows
+
+
+def bar(value: float, largest: float, width: int) -> str:
+    """A bar of `width` cells at most, in eighths of a cell; the sign is written beside it, not drawn.
+
+    >>> bar(0.5, 1.0, 4), bar(-1.0, 1.0, 2)
+    ('██  ', '██')
+    """
+    eighths = round(min(abs(value) / largest, 1.0) * width * 8) if largest else 0
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(width)
+
+
+def clean(text: str) -> str:
+    """Text without control and formatting characters, which could rewrite a terminal.
+
+    >>> clean("A\\x1b[31m red" + chr(10) + "film")
+    'A[31m red film'
+    """
+    spaced = " ".join(str(text).split())
+    return "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Cn"})
+
+
+def cells(text: str) -> int:
+    """How many terminal cells a text takes: wide East Asian characters take two, combining marks none."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )
+
+
+def clip(text: str, width: int) -> str:
+    """Clean text in at most `width` terminal cells, cut with an ellipsis.
+
+    >>> clip("The Good, the Bad and the Ugly", 12)
+    'The Good, t…'
+    """
+    text = clean(text)
+    if cells(text) <= width:
+        return text
+    while text and cells(text) > width - 1:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def pad(text: str, width: int) -> str:
+    """Fill up with spaces to `width` terminal cells."""
+    return text + " " * max(0, width - cells(text))

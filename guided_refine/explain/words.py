@@ -1,0 +1,51 @@
+"""Numbers put into plain words: what a user leans to, and why an item stands where it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+COLLABORATIVE = "collaborative"
+NAMES_OF_BACKBONES = {"sasrec": "SASRec", "gru4rec": "GRU4Rec", "bert4rec": "BERT4Rec"}
+MATTERS = 0.05
+
+
+def stance(weight: float, typical: float) -> str:
+    """What the model makes of a taste: the sign and size of the user's weight against the typical size.
+
+    >>> stance(1.2, 1.0), stance(-0.1, 1.0), stance(-3.0, 1.0)
+    ('wants it', 'hardly matters', 'strongly avoids it')
+    """
+    size = abs(weight) / typical if typical else 0.0
+    if size < 0.25:
+        return "hardly matters"
+    return f"{'strongly ' if size > 2 else ''}{'wants' if weight > 0 else 'avoids'} it"
+
+
+def reason(parts: Sequence[Mapping[str, Any]], weights: Mapping[str, float]) -> str:
+    """One sentence on an item: its lead over the average item of the catalog, and what makes the lead.
+
+    `parts` as in `explain_user`: `lift` is a part's value less its mean over the catalog, so the lifts sum to the
+    lead. `weights` holds the user's weight of every attribute; with the sign of the lift it tells much from little.
+
+    >>> parts = [{"name": "collaborative", "label": "similar histories", "lift": 2.0},
+    ...          {"name": "humour", "label": "humour", "lift": 1.0}, {"name": "gore", "label": "gore", "lift": 0.5}]
+    >>> reason(parts, {"humour": 0.4, "gore": -0.2})
+    '3.50 above the average item: 2.00 from similar histories, 1.00 from much humour, 0.50 from little gore.'
+    """
+    lead = sum(p["lift"] for p in parts)
+    threshold = MATTERS * max((abs(p["lift"]) for p in parts), default=0.0)
+    ordered = sorted(parts, key=lambda p: (-abs(p["lift"]), p["name"]))
+    gains = [p for p in ordered if p["lift"] > threshold][:3]
+    losses = [p for p in ordered if p["lift"] < -threshold][:1]
+    words = [f"{p['lift']:.2f} from {_what(p, weights)}" for p in gains]
+    words += [f"{-p['lift']:.2f} lost to {_what(p, weights)}" for p in losses]
+    side = "above" if lead >= 0 else "below"
+    return f"{abs(lead):.2f} {side} the average item: {', '.join(words) or 'no part stands out'}."
+
+
+def _what(part: Mapping[str, Any], weights: Mapping[str, float]) -> str:
+    if part["name"] == COLLABORATIVE:
+        return str(part["label"])
+    much = part["lift"] * weights.get(part["name"], 0.0) > 0
+    return f"{'much' if much else 'little'} {part['label']}"

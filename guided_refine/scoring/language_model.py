@@ -1,0 +1,213 @@
+"""Loading a causal language model from a folder or the hub, an adapter on top, and the hash that names both."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guided_refine.config import LLMOptions
+from guided_refine.errors import InputError, nearest
+from guided_refine.files import read_json, sha256_file, sha256_json
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
+ADAPTER_BASE = "base_model.json"
+"""File beside an adapter's weights that names the model it was tuned on: {"fingerprint": ...}."""
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal language model that is ready to score.
+
+    `model` is a transformers model, or a `peft.PeftModel` around one. `fingerprint` hashes weights, configuration,
+    tokenizer, dtype and adapter: equal fingerprints give equal scores. `base_fingerprint` leaves the adapter out.
+    """
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    fingerprint: str
+    device: torch.device
+    base_fingerprint: str = ""
+
+    @property
+    def context(self) -> int:
+        """Positions that the model can tell apart and attend over."""
+        return context_length(self.model)
+
+
+def context_length(model: Any) -> int:
+    """Positions of a model: the least of its position limit and its sliding window.
+
+    Our masks replace a model's own sliding window, so no text may reach beyond it.
+    """
+    config = model.config.get_text_config()
+    limits = [getattr(config, "max_position_embeddings", None), getattr(config, "n_positions", None)]
+    if getattr(config, "use_sliding_window", True):
+        limits.append(getattr(config, "sliding_window", None))
+    known = [int(limit) for limit in limits if isinstance(limit, int) and limit > 0]
+    return min(known, default=4096)
+
+
+def load_language_model(
+    spec: str, options: LLMOptions, *, adapter: Path | None = None, name: str | None = None
+) -> LanguageModel:
+    """Load a model folder or a hub id, in evaluation mode, with an optional PEFT adapter folder on top.
+
+    Nothing is downloaded unless `options.allow_download`; only safetensors weights are read and no code of a model
+    is ever run. `name` is what reports call it (default: the folder's name or the hub id).
+
+    Raises `InputError` when the folder is incomplete (the sentence names the file), the model is not at hand, or the
+    adapter belongs to another model.
+    """
+    import torch
+
+    folder = _local_folder(spec)
+    if folder is not None:
+        _check_folder(folder)
+    source = str(folder) if folder is not None else spec
+    tokenizer, model = _load(source, spec, options)
+    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+        raise InputError(
+            f"{spec}: the tokenizer knows {len(tokenizer)} tokens, the model only "
+            f"{model.get_input_embeddings().weight.shape[0]}; they do not belong together"
+        )
+    base = _fingerprint(folder, spec, model)
+    fingerprint = base
+    if adapter is not None:
+        model = _with_adapter(model, adapter, base)
+        fingerprint = sha256_json([base, _adapter_hash(adapter)])
+    device = torch.device(
+        ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
+    )
+    model = model.to(device).eval()
+    return LanguageModel(
+        model=model,
+        tokenizer=tokenizer,
+        name=name or (folder.name if folder is not None else spec),
+        fingerprint=fingerprint,
+        device=device,
+        base_fingerprint=base,
+    )
+
+
+def _local_folder(spec: str) -> Path | None:
+    if "://" in spec:
+        raise InputError(f"llm '{spec}' is an address; give a model folder, a hub id or builtin")
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_absolute() or spec.startswith((".", "~")) or spec.count("/") > 1 or path.exists():
+        raise InputError(f"llm folder {spec} does not exist or is not a folder")
+    return None
+
+
+def _check_folder(folder: Path) -> None:
+    """Name the first file that a usable model folder lacks."""
+    if not (folder / "config.json").is_file():
+        raise InputError(f"model folder {folder} has no config.json; it needs one, weights and a tokenizer")
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = set(read_json(index).get("weight_map", {}).values())
+        lost = sorted(shard for shard in shards if not (folder / shard).is_file())
+        if lost:
+            raise InputError(f"model folder {folder} lacks {lost[0]}, which its index names; copy it again")
+    elif not (folder / "model.safetensors").is_file():
+        other = sorted(p.name for p in folder.glob("*.bin")) + sorted(p.name for p in folder.glob("*.pt*"))
+        hint = (
+            f"; {other[0]} is a pickle and is not read, convert it to safetensors"
+            if other
+            else "; copy the weights into it"
+        )
+        raise InputError(f"model folder {folder} has no model.safetensors{hint}")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        raise InputError(f"model folder {folder} has no tokenizer.json; save the model's tokenizer into it")
+
+
+def _load(source: str, spec: str, options: LLMOptions) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where: dict[str, Any] = {"local_files_only": not options.allow_download, "trust_remote_code": False}
+    if options.revision is not None:
+        where["revision"] = options.revision
+    how = {"dtype": options.dtype, "use_safetensors": True}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **where)
+        try:
+            model = AutoModelForCausalLM.from_pretrained(source, attn_implementation="sdpa", **where, **how)
+        except ValueError as error:
+            if "scaled_dot_product_attention" not in str(error):
+                raise
+            logger.warning("%s does not support SDPA; using its eager attention", spec)
+            model = AutoModelForCausalLM.from_pretrained(source, attn_implementation="eager", **where, **how)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise _not_loaded(source, spec, options, error) from error
+    if model.config.model_type in ("gemma2",) and model.config._attn_implementation != "eager":
+        # SDPA has no soft cap on attention scores, which this model was trained with.
+        model.set_attn_implementation("eager")
+    return tokenizer, model
+
+
+def _not_loaded(source: str, spec: str, options: LLMOptions, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:300]
+    if Path(source).is_dir():
+        return InputError(f"model folder {spec} cannot be loaded: {reason}")
+    if not options.allow_download:
+        guess = nearest(spec, ["builtin"]) if "/" not in spec else ""
+        return InputError(
+            f"llm '{spec}' is neither a folder nor a model already on this machine"
+            f"{f' ({guess})' if guess else ''}; give a local folder or set llm_options.allow_download=true"
+        )
+    return InputError(f"llm '{spec}' cannot be loaded from the hub: {reason}")
+
+
+def _fingerprint(folder: Path | None, spec: str, model: PreTrainedModel) -> str:
+    dtype = str(model.dtype)
+    if folder is None:
+        return sha256_json([spec, str(getattr(model.config, "_commit_hash", None)), dtype])
+    digest = hashlib.sha256(dtype.encode())
+    names = ("config.json", "*.safetensors", "tokenizer*", "vocab*", "merges.txt", "*.jinja")
+    for path in sorted({p for pattern in names for p in folder.glob(pattern) if p.is_file()}):
+        digest.update(f"{path.name}:{sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _adapter_hash(adapter: Path) -> str:
+    settings = read_json(adapter / "adapter_config.json")
+    kept = {k: settings.get(k) for k in ("peft_type", "r", "lora_alpha", "target_modules", "use_rslora")}
+    kept["target_modules"] = sorted(kept["target_modules"] or [])
+    return sha256_json([kept, sha256_file(adapter / "adapter_model.safetensors")])
+
+
+def _with_adapter(model: PreTrainedModel, adapter: Path, base: str) -> Any:
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import SafetensorError, safe_open
+
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (adapter / name).is_file():
+            raise InputError(f"adapter folder {adapter} has no {name}; tune again or give another folder")
+    card = adapter / ADAPTER_BASE
+    if card.is_file() and read_json(card).get("fingerprint") != base:
+        raise InputError(
+            f"adapter {adapter} was tuned on another model than the one it is loaded on; tune again"
+        )
+    try:
+        tuned = PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
+        with safe_open(adapter / "adapter_model.safetensors", framework="pt") as file:
+            stored = set(file.keys())
+    except (RuntimeError, ValueError, KeyError, OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"adapter {adapter} does not fit this model ({reason}); tune again") from error
+    if stored != set(get_peft_model_state_dict(tuned)):
+        raise InputError(
+            f"adapter {adapter} has weights for other layers than this model's; it belongs to another model"
+        )
+    return tuned

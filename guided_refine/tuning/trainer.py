@@ -1,0 +1,129 @@
+"""`TuneTrainer`: the Hugging Face trainer with this project's loss, batches and checkpoints."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.data import SequentialSampler
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from guided_refine.config import TuneConfig
+from guided_refine.errors import InputError
+from guided_refine.progress import Task
+from guided_refine.tuning.batches import Examples, collate
+from guided_refine.tuning.checkpoints import seal
+from guided_refine.tuning.objective import Objective
+
+#: Share of the steps over which the learning rate rises to its full value; it then falls along a cosine to 0.
+WARM_UP = 0.1
+
+
+def training_arguments(
+    config: TuneConfig, folder: Path, *, seed: int, on_cpu: bool, dtype: str
+) -> TrainingArguments:
+    """The trainer's settings; all that touches numbers comes from `config` and `seed`."""
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=config.steps,
+        per_device_train_batch_size=1,  # one element of Examples is a whole step
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, round(config.steps * WARM_UP)),
+        max_grad_norm=1.0,
+        save_strategy="steps",
+        save_steps=config.save_every,
+        save_total_limit=2,
+        logging_strategy="steps",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        remove_unused_columns=False,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        use_cpu=on_cpu,
+        seed=seed,
+    )
+
+
+class TuneTrainer(Trainer):
+    """Tunes a PEFT model on an `Objective` over `Examples`; logs every term of the loss at every step.
+
+    `log_history` of the trainer's state, which travels inside its checkpoints, is the source of `curves.csv`: a
+    resumed run therefore continues the curve without holes or repeats.
+    """
+
+    # The objective is a mean over one step's examples, so the base class has to divide it when accumulating.
+    loss_is_scaled_for_ga = False
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        examples: Examples,
+        arguments: TrainingArguments,
+        *,
+        evaluate_every: int,
+        task: Task | None = None,
+    ) -> None:
+        super().__init__(model=model, args=arguments, train_dataset=examples, data_collator=collate)
+        self.remove_callback(PrinterCallback)
+        self.add_callback(_AfterSave())
+        self._objective = objective
+        self._held_out = examples.held_out()
+        self._evaluate_every = evaluate_every
+        self._task = task
+        self._terms: dict[str, float] = {}
+        self.tokens = 0
+
+    def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Not estimated: the base class expects one tensor of token ids."""
+        return 0
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Weighted sum of the terms for one step. Raises `InputError` when it is no longer a finite number."""
+        terms = self._objective(inputs["batch"])
+        if not math.isfinite(terms.total.item()):
+            raise InputError(
+                f"tuning diverged at step {self.state.global_step + 1}: the loss is no number; "
+                "lower tune.learning_rate"
+            )
+        self._terms = terms.values()
+        self.tokens += terms.tokens
+        return (terms.total, None) if return_outputs else terms.total
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the terms, and now and then the held-out ranking, to the step's row."""
+        if "loss" in logs:
+            logs.update(self._terms)
+            step = self.state.global_step
+            if self._held_out is not None and (
+                step % self._evaluate_every == 0 or step == self.state.max_steps
+            ):
+                logs.update(self._objective.rank_held_out(self._held_out))
+            if self._task is not None:
+                self._task.advance(loss=logs["loss"], recommendation=logs["recommendation"])
+        super().log(logs, start_time)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        # Only the adapter, and never the embeddings: the default asks the hub whether the base model is known.
+        assert output_dir is not None
+        self.model.save_pretrained(output_dir, save_embedding_layers=False)
+
+
+class _AfterSave(TrainerCallback):
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        seal(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")

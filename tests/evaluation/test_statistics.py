@@ -1,0 +1,105 @@
+"""Intervals on cases whose answer is known, Student's t of the worked example, Holm by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from guided_refine.evaluation.statistics import (
+    bootstrap_means,
+    holm,
+    paired_t,
+    resampling_weights,
+    summarise,
+)
+
+
+def test_worked_example_of_the_paired_t() -> None:
+    result = paired_t(np.array([0.02, 0.01, 0.03, 0.02, 0.02]))
+    assert result.mean == pytest.approx(0.020)
+    assert result.sd == pytest.approx(0.00707, abs=5e-6)
+    assert result.standard_error == pytest.approx(0.00316, abs=5e-6)
+    assert result.t == pytest.approx(6.3, abs=0.05)
+    assert result.df == 4
+    assert result.p == pytest.approx(0.003, abs=5e-4)
+
+
+def test_paired_t_against_scipy_and_its_edges() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 8))
+    theirs = stats.ttest_rel(a, b)
+    ours = paired_t(a - b)
+    assert (ours.t, ours.p) == (pytest.approx(theirs.statistic), pytest.approx(theirs.pvalue))
+    assert np.isnan(paired_t(np.array([0.1])).p)
+    assert paired_t(np.zeros(3)).p == 1
+    assert paired_t(np.full(3, 0.5)).p == 0
+
+
+def test_bootstrap_agrees_with_the_normal_approximation() -> None:
+    deltas = np.random.default_rng(1).normal(0.1, 1, 4000)
+    found = bootstrap_means(deltas[:, None], samples=4000)[0]
+    error = deltas.std() / len(deltas) ** 0.5
+    assert found.mean == pytest.approx(deltas.mean())
+    assert found.lower == pytest.approx(deltas.mean() - 1.96 * error, abs=0.1 * error)
+    assert found.upper == pytest.approx(deltas.mean() + 1.96 * error, abs=0.1 * error)
+    assert found.p == pytest.approx(2 * stats.norm.sf(deltas.mean() / error), abs=0.01)
+
+
+def test_sign_and_direction() -> None:
+    better = np.random.default_rng(2).normal(0.5, 0.1, (50, 1))
+    up, down = bootstrap_means(better)[0], bootstrap_means(-better)[0]
+    assert up.lower > 0 and up.p < 0.01
+    assert down.upper < 0 and down.p < 0.01
+    assert bootstrap_means(np.zeros((9, 1)))[0].p == 1
+
+
+def test_coverage_is_near_nominal() -> None:
+    rng = np.random.default_rng(3)
+    hit = 0
+    for trial in range(200):
+        found = bootstrap_means(rng.normal(0.3, 1, (80, 1)), samples=300, seed=trial)[0]
+        hit += found.lower <= 0.3 <= found.upper
+    assert 0.89 <= hit / 200 <= 0.99
+
+
+def test_columns_share_the_drawn_users_and_seeds_repeat() -> None:
+    values = np.random.default_rng(4).normal(size=(30, 1))
+    twice = bootstrap_means(np.hstack([values, values]), seed=7)
+    assert twice[0] == twice[1] == bootstrap_means(values, seed=7)[0]
+    assert bootstrap_means(values, seed=8)[0].lower != twice[0].lower
+    with pytest.raises(ValueError, match="no users"):
+        bootstrap_means(np.zeros((0, 1)))
+
+
+def test_weights_are_whole_samples() -> None:
+    weights = np.concatenate(list(resampling_weights(5000, 2000, seed=0)))
+    assert weights.shape == (2000, 5000)
+    assert (weights.sum(axis=1) == 5000).all()
+    assert weights.mean(axis=0).std() < 0.05
+
+
+def test_samples_without_a_value_are_left_out() -> None:
+    found = summarise(0.5, np.array([np.nan, 0.4, 0.6]))
+    assert 0.4 <= found.lower <= found.upper <= 0.6
+    assert np.isnan(summarise(0.5, np.array([np.nan])).lower)
+
+
+def test_holm_by_hand() -> None:
+    # 0.01 * 4 = 0.04; 0.02 * 3 = 0.06; 0.03 * 2 = 0.06; 0.04 * 1 = 0.04, lifted to the step before.
+    found = holm(np.array([0.02, np.nan, 0.01, 0.04, 0.03]))
+    assert found[[0, 2, 3, 4]].tolist() == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert np.isnan(found[1])
+    assert holm(np.array([0.6, 0.9])).tolist() == [1, 1]
+    assert holm(np.zeros(0)).shape == (0,)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_is_between_p_and_bonferroni_and_keeps_the_order(p: list[float]) -> None:
+    raw = np.array(p)
+    found = holm(raw)
+    assert (found >= raw).all() and (found <= np.minimum(1, raw * len(raw)) + 1e-12).all()
+    order = np.argsort(raw, kind="stable")
+    assert (np.diff(found[order]) >= 0).all()

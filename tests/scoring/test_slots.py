@@ -1,0 +1,190 @@
+"""Packed slots against a slow forward per attribute, and against themselves in other company."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_models import make_attributes, naive_logits, tiny_model
+from transformers import AutoTokenizer
+
+from guided_refine.errors import InputError
+from guided_refine.scoring.prompt import PromptPlan, build_prompt, tokenise_text
+from guided_refine.scoring.slots import SlotReader, soft_scores
+
+FAMILIES = ["llama", "qwen3", "gpt2", "phi3", "mistral", "gpt_neox", "gemma2", "granite", "cohere"]
+WORDS = [
+    "A merry tale of two cats and a ghost.",
+    "War",
+    "Once upon a time there was a very sad old dog, alone.",
+]
+
+
+@pytest.fixture(scope="session")
+def plan(shared: Path) -> PromptPlan:
+    return build_prompt(
+        AutoTokenizer.from_pretrained(shared / "tokenizers" / "stories260K"), make_attributes(), "item"
+    )
+
+
+@pytest.fixture(scope="session")
+def texts(shared: Path) -> list[list[int]]:
+    tokenizer = AutoTokenizer.from_pretrained(shared / "tokenizers" / "stories260K")
+    return [tokenise_text(tokenizer, text, 60)[0] for text in WORDS]
+
+
+@pytest.fixture(scope="session")
+def llama() -> Any:
+    return tiny_model("llama", 512)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_equal_to_the_naive_oracle(family: str, plan: PromptPlan, texts: list[list[int]]) -> None:
+    model = tiny_model(family, 512)
+    with torch.no_grad():
+        read = SlotReader(model, plan).digit_logits(texts, inside=True)
+        for b, text in enumerate(texts):
+            for a in range(len(plan.names)):
+                every = naive_logits(model, plan, text, a)
+                expected = every[plan.digits]
+                torch.testing.assert_close(read.logits[b, a], expected, atol=1e-5, rtol=1e-5)
+                mass = torch.log_softmax(every, -1)[plan.digits].logsumexp(-1)
+                assert read.inside is not None
+                torch.testing.assert_close(read.inside[b, a], mass, atol=1e-5, rtol=1e-5)
+    assert read.logits.std() > 0.01
+
+
+@settings(max_examples=12, deadline=None)
+@given(order=st.permutations(range(4)), keep=st.integers(1, 4), rows=st.permutations(range(3)))
+def test_scores_do_not_depend_on_company(
+    llama: Any, plan: PromptPlan, texts: list[list[int]], order: list[int], keep: int, rows: list[int]
+) -> None:
+    chosen = order[:keep]
+    with torch.no_grad():
+        everything = SlotReader(llama, plan).digit_logits(texts).logits
+        some = SlotReader(llama, plan.select(chosen)).digit_logits([texts[r] for r in rows[: keep % 3 + 1]])
+    expected = everything[rows[: keep % 3 + 1]][:, chosen]
+    torch.testing.assert_close(some.logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_changed_definition_moves_its_own_scores_only(
+    llama: Any, shared: Path, plan: PromptPlan, texts: list[list[int]]
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(shared / "tokenizers" / "stories260K")
+    attributes = make_attributes()
+    changed = attributes.attributes[1].model_copy(update={"definition": "How many pages it has, roughly."})
+    other = attributes.model_copy(
+        update={"attributes": (attributes.attributes[0], changed, *attributes.attributes[2:])}
+    )
+    with torch.no_grad():
+        before = SlotReader(llama, plan).digit_logits(texts).logits
+        after = SlotReader(llama, build_prompt(tokenizer, other, "item")).digit_logits(texts).logits
+    moved = (before - after).abs().amax(dim=(0, 2))
+    assert moved[1] > 1e-3
+    assert moved[[0, 2, 3]].max() < 1e-5
+
+
+def test_slots_along_a_history_equal_scoring_each_prefix_alone(
+    llama: Any, plan: PromptPlan, texts: list[list[int]]
+) -> None:
+    reads = [[3, 7, len(texts[0])], [1], [0, 5]]
+    with torch.no_grad():
+        reader = SlotReader(llama, plan)
+        together = reader.digit_logits(texts, reads).logits
+        alone = [
+            reader.digit_logits([text[:p]]).logits[0]
+            for text, row in zip(texts, reads, strict=True)
+            for p in row
+        ]
+    torch.testing.assert_close(together, torch.stack(alone), atol=1e-5, rtol=1e-5)
+
+
+def test_later_tokens_never_reach_an_earlier_read(
+    llama: Any, plan: PromptPlan, texts: list[list[int]]
+) -> None:
+    changed = [texts[0][:5] + [(token + 7) % 500 + 3 for token in texts[0][5:]]]
+    with torch.no_grad():
+        reader = SlotReader(llama, plan)
+        a = reader.digit_logits([texts[0]], [[5, 8]]).logits
+        b = reader.digit_logits(changed, [[5, 8]]).logits
+    assert torch.equal(a[0], b[0])
+    assert not torch.allclose(a[1], b[1], atol=1e-4)
+
+
+def test_gradients_reach_prefix_text_and_slots(plan: PromptPlan, texts: list[list[int]]) -> None:
+    model = tiny_model("llama", 512, tie_word_embeddings=False)
+    logits = SlotReader(model, plan).digit_logits(texts).logits
+    value, _ = soft_scores(logits)
+    value[0, 0].backward()
+    gradient = model.get_input_embeddings().weight.grad.abs().sum(-1)
+    only_in = {
+        "definition": set(plan.definitions[0]) - set(plan.slots[0]) - set(texts[0]) - set(plan.head),
+        "text": set(texts[0]) - set(plan.slots[0]) - set(plan.definitions[0]) - set(plan.head),
+        "head": set(plan.head) - set(plan.slots[0]) - set(plan.definitions[0]) - set(texts[0]),
+    }
+    for part, tokens in only_in.items():
+        assert tokens and (gradient[sorted(tokens)] > 0).all(), part
+    of_others = set(plan.definitions[2]) - set(plan.definitions[0]) - set(plan.slots[0]) - set(texts[0])
+    of_others -= set(plan.head) | set(plan.opening)
+    assert of_others and (gradient[sorted(of_others)] == 0).all()
+
+
+def test_gradients_equal_those_of_the_oracle(plan: PromptPlan, texts: list[list[int]]) -> None:
+    model = tiny_model("qwen3", 512)
+    SlotReader(model, plan).digit_logits(texts[:1]).logits[0, 1].sum().backward()
+    packed = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    naive_logits(model, plan, texts[0], 1)[plan.digits].sum().backward()
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(packed[name], weight.grad, atol=1e-3, rtol=1e-3, msg=name)
+
+
+def test_the_kept_prefix_is_forgotten_on_clear(plan: PromptPlan, texts: list[list[int]]) -> None:
+    model = tiny_model("llama", 512)
+    reader = SlotReader(model, plan)
+    with torch.no_grad():
+        before = reader.digit_logits(texts).logits
+        for weight in model.parameters():
+            weight.mul_(1.1)
+        reader.clear()
+        after = reader.digit_logits(texts).logits
+        fresh = SlotReader(model, plan).digit_logits(texts).logits
+    assert torch.equal(after, fresh)
+    assert not torch.allclose(before, after, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_finite_and_close(
+    dtype: torch.dtype, plan: PromptPlan, texts: list[list[int]]
+) -> None:
+    model = tiny_model("llama", 512)
+    with torch.no_grad():
+        full, _ = soft_scores(SlotReader(model, plan).digit_logits(texts).logits)
+        half, _ = soft_scores(SlotReader(model.to(dtype), plan).digit_logits(texts).logits)
+    assert half.dtype == torch.float32
+    assert (full - half).abs().max() < 0.1
+
+
+def test_damaged_weights_are_an_input_error(plan: PromptPlan, texts: list[list[int]]) -> None:
+    model = tiny_model("llama", 512)
+    with torch.no_grad():
+        model.model.norm.weight.fill_(float("nan"))
+        with pytest.raises(InputError, match="not finite"):
+            SlotReader(model, plan).digit_logits(texts)
+
+
+@given(st.lists(st.floats(-30, 30), min_size=9, max_size=9))
+def test_soft_scores_are_mean_and_deviation(logits: list[float]) -> None:
+    value, spread = soft_scores(torch.tensor(logits))
+    p = np.exp(np.array(logits) - max(logits))
+    p /= p.sum()
+    digit = np.arange(1, 10)
+    mean = (p * digit).sum()
+    assert value.item() == pytest.approx((mean - 1) / 8, abs=1e-5)
+    assert spread.item() == pytest.approx(np.sqrt((p * (digit - mean) ** 2).sum()) / 8, abs=1e-4)
+    assert 0 <= value.item() <= 1.000001 and 0 <= spread.item() <= 0.500001

@@ -1,0 +1,210 @@
+"""The main job end to end on a small sample: its files, resuming after kills, skipping, refusing."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors import safe_open
+
+from guided_refine.config import load_config
+from guided_refine.errors import InputError
+from guided_refine.files import read_json
+from guided_refine.pipeline import run
+from guided_refine.scoring.attributes import load_attributes
+
+NAMES = load_attributes("movies").names
+
+
+def command(config: Path, out: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "guided_refine", "run", str(config), "--out", str(out), "--quiet", *more]
+
+
+def numbers(run_folder: Path) -> list[dict[str, object]]:
+    """All rows without what the clock made."""
+    rows = read_json(run_folder / "metrics.json")
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def test_the_run_folder_keeps_its_contract(small_run: Path) -> None:
+    rows = read_json(small_run / "metrics.json")
+    assert {(r["backbone"], r["variant"]) for r in rows} == {
+        ("sasrec", "base"),
+        ("sasrec", "refined"),
+        ("sasrec", "shuffled"),
+        ("gru4rec", "base"),
+        ("gru4rec", "refined"),
+    }
+    for row in rows:
+        assert {
+            "dataset",
+            "seed",
+            "n_users",
+            "split_sha256",
+            "converged",
+            "steps",
+            "seconds",
+            "mrr",
+        } <= row.keys()
+        assert {f"{m}@{k}" for m in ("recall", "ndcg", "mrr") for k in (5, 10, 20)} <= row.keys()
+        assert 0 <= row["ndcg@10"] <= row["recall@10"] <= 1
+    differences = read_json(small_run / "differences.json")
+    refined = [
+        d
+        for d in differences
+        if (d["backbone"], d["variant"], d["metric"]) == ("sasrec", "refined", "ndcg@10")
+    ]
+    assert refined[0]["lower"] <= refined[0]["mean"] <= refined[0]["upper"]
+    per_user = pd.read_parquet(small_run / "per_user.parquet")
+    assert len(per_user) == sum(r["n_users"] for r in rows)
+    means = per_user.groupby(["backbone", "variant"])["ndcg@10"].mean()
+    for row in rows:
+        assert means[row["backbone"], row["variant"]] == pytest.approx(row["ndcg@10"])
+    scores = pd.read_parquet(small_run / "scores.parquet")
+    assert list(scores.columns) == ["kind", "id", "position", "attribute", "source", "value", "spread"]
+    assert set(scores["source"]) == {"untuned", "tuned"} and set(scores["attribute"]) == set(NAMES)
+    assert scores["value"].dropna().between(0, 1).all()
+    everyone = scores[(scores["kind"] == "user") & (scores["source"] == "tuned") & (scores["position"] == -1)]
+    assert everyone.groupby("id").size().eq(len(NAMES)).all()
+    assert (small_run / "report.md").read_text(encoding="utf-8").startswith("# ")
+    assert list((small_run / "plots").glob("*.png"))
+
+
+def test_refined_tables_are_readable_without_this_package(small_run: Path) -> None:
+    items = pd.read_parquet(small_run / "refined_items.parquet")
+    users = pd.read_parquet(small_run / "refined_users.parquet")
+    columns = [f"pc_{i}" for i in range(1, 16 - len(NAMES) + 1)] + NAMES
+    assert list(items.columns) == ["item_id", *columns]
+    assert list(users.columns) == ["user_id", *columns]
+    assert np.isfinite(items[columns].to_numpy()).all() and np.isfinite(users[columns].to_numpy()).all()
+
+
+def test_item_columns_stay_what_the_model_said(small_run: Path) -> None:
+    """Up to one normalisation and one scale: a straight line per attribute, where nothing was clipped."""
+    items = pd.read_parquet(small_run / "refined_items.parquet").set_index("item_id")
+    scores = pd.read_parquet(small_run / "scores.parquet")
+    said = scores[(scores["kind"] == "item") & (scores["source"] == "tuned")].pivot(
+        index="id", columns="attribute", values="value"
+    )
+    for name in NAMES:
+        both = pd.concat([said[name], items[name]], axis=1, keys=["said", "kept"]).dropna()
+        inside = both[both["kept"].abs() < both["kept"].abs().max() - 1e-6]
+        if inside["said"].std() > 1e-4:
+            assert np.corrcoef(inside["said"], inside["kept"])[0, 1] > 0.999
+
+
+def test_recommendations_are_the_dot_product_of_the_tables(small_run: Path) -> None:
+    from guided_refine.backbones.backbone import Backbone
+
+    from guided_refine.data.dataset import load_dataset
+
+    dataset = load_dataset(small_run / "data")
+    items = pd.read_parquet(small_run / "refined_items.parquet").set_index("item_id")
+    users = pd.read_parquet(small_run / "refined_users.parquet").set_index("user_id")
+    model = Backbone.load(small_run / "backbones" / "sasrec" / "refined" / "seed3")
+    some = np.arange(10)
+    scores = model.score(some, "test", dataset)
+    product = (
+        users.loc[[dataset.user_ids[u] for u in some]].to_numpy() @ items.loc[dataset.item_ids].to_numpy().T
+    )
+    np.testing.assert_allclose(product, scores, rtol=1e-4, atol=1e-4)
+
+
+def test_nothing_is_done_twice(small_config: Path, small_run: Path) -> None:
+    before = {
+        p: p.stat().st_mtime_ns
+        for p in small_run.rglob("*")
+        if p.is_file() and p.name not in ("run.log", "config.yaml")
+    }
+    run(load_config(small_config), small_run, config_folder=small_config.parent)
+    after = {
+        p: p.stat().st_mtime_ns
+        for p in small_run.rglob("*")
+        if p.is_file() and p.name not in ("run.log", "config.yaml")
+    }
+    assert before == after
+
+
+def test_another_config_is_refused_and_nothing_is_lost(small_config: Path, small_run: Path) -> None:
+    done = subprocess.run(
+        command(small_config, small_run, "--set", "seed=4"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "another config (differs in seed)" in done.stderr and done.stderr.count("\n") == 1
+    assert load_config(small_run / "config.yaml").seed == 3
+
+
+def test_a_truncated_artefact_stops_with_its_name(
+    small_config: Path, small_run: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(small_run, copy)
+    hurt = copy / "scores" / "tuned.safetensors"
+    hurt.write_bytes(hurt.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"tuned\.safetensors is damaged"):
+        run(load_config(small_config), copy, config_folder=small_config.parent)
+    hurt.unlink()
+    run(load_config(small_config), copy, config_folder=small_config.parent)
+    assert numbers(copy) == numbers(small_run)
+
+
+def test_evaluate_confirms_the_rows_from_the_weights(small_run: Path) -> None:
+    from guided_refine.check import check_run
+
+    assert all(row["agrees"] for row in check_run(small_run))
+
+
+def test_too_many_attributes_for_the_width(small_config: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="do not fit into refined embeddings of width 4"):
+        run(load_config(small_config, ["train.width=4"]), tmp_path / "run", config_folder=small_config.parent)
+
+
+def kill_at(config: Path, out: Path, seconds: float) -> bool:
+    """Start the run, kill it and all its workers with signal 9 after `seconds`; True when it was still running."""
+    process = subprocess.Popen(
+        command(config, out), start_new_session=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    try:
+        process.wait(timeout=seconds)
+        return False
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_with_the_same_numbers(
+    small_config: Path, small_run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    moments = random.Random(0)
+    kills = 0
+    while kills < 10 and kill_at(small_config, out, 3 + 6 * moments.random()):
+        kills += 1
+        time.sleep(0.5)
+    subprocess.run(command(small_config, out), check=True)
+    assert kills >= 3
+    assert numbers(out) == numbers(small_run)
+    with (
+        safe_open(out / "scores" / "tuned.safetensors", "np") as mine,
+        safe_open(small_run / "scores" / "tuned.safetensors", "np") as theirs,
+    ):
+        np.testing.assert_array_equal(mine.get_tensor("item_value"), theirs.get_tensor("item_value"))
+
+
+def test_json_answer(small_config: Path, small_run: Path) -> None:
+    done = subprocess.run(
+        command(small_config, small_run, "--json"), capture_output=True, text=True, check=True
+    )
+    assert len(json.loads(done.stdout)["rows"]) == 5
