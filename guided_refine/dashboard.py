@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 
 from guided_refine.errors import InputError
-from guided_refine.reporting.palette import BLACK, BLUE, PALE
+from guided_refine.reporting.palette import BLACK, BLUE, GREEN, PALE, VERMILION
 from guided_refine.resources import resource_folder
 from guided_refine.runfolder import RunFolder
 
@@ -61,6 +61,8 @@ def command(run: Path, *, port: int, headless: bool) -> list[str]:
         "theme.primaryColor": BLUE,
         "theme.textColor": BLACK,
         "theme.borderColor": PALE,
+        "theme.greenColor": GREEN,
+        "theme.redColor": VERMILION,
     }
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
     app = resource_folder("apps") / "app.py"

@@ -28,7 +28,9 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor, *, causal: bool, mask: Tensor | None = None) -> Tensor:
         """`mask` (batch, 1, 1, length): True where a place may be read; None reads all."""
         batch, length, width = x.shape
-        projected = self.project_in(self.attention_norm(x)).view(batch, length, 3, self.heads, -1)
+        projected = self.project_in(self.attention_norm(x)).view(
+            batch, length, 3, self.heads, width // self.heads
+        )
         q, k, v = projected.permute(2, 0, 3, 1, 4)
         read = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
         x = x + self.dropout(self.project_out(read.transpose(1, 2).reshape(batch, length, width)))

@@ -78,11 +78,7 @@ def prepare(
         "users": len(users),
         "items": len(items),
         "interactions": len(rows),
-        "order": "timestamp"
-        if rows.time is not None
-        else "position"
-        if rows.position is not None
-        else "file",
+        "order": _ordered_by(rows),
         "rows_read": raw.tally.rows_read,
         "dropped": {reason: asdict(d) for reason, d in raw.tally.dropped.items()},
         "noted": {reason: asdict(d) for reason, d in raw.tally.noted.items()},
@@ -90,12 +86,21 @@ def prepare(
         **counts,
         "options": options.model_dump(mode="json", exclude={"path", "reader"}),
     }
-    _write(out, items, _frame(items, rows, users), raw.extras, options, info)
+    extras, dropped = raw.extras, raw.tally.summary() or "none"
+    # The log of a large source weighs more than what follows.
+    del raw
+    _write(out, items, _frame(items, rows, users), extras, options, info)
     progress.log(
         f"data: {info['users']} users, {info['items']} items, {info['interactions']} interactions "
-        f"of {info['rows_read']} rows; dropped: {raw.tally.summary() or 'none'}"
+        f"of {info['rows_read']} rows; dropped: {dropped}"
     )
     return info
+
+
+def _ordered_by(rows: Arrays) -> str:
+    if rows.time is not None:
+        return "timestamp"
+    return "position" if rows.position is not None else "file"
 
 
 def _refuse_own_source(source: Path | None, out: Path) -> None:

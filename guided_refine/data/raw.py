@@ -28,6 +28,8 @@ Row = tuple[int, Any, Any, Any, Any, Any]
 
 _MISSING = frozenset({"", "nan", "none", "null", "na", "<na>", "\\n"})
 _BLOCK = 10_000
+# Further columns must not stand where ours do; `text` is what `prepare` writes.
+_RESERVED = {"item_id": "other_id", "title": "other_title", "text": "about"}
 
 
 @dataclass
@@ -145,7 +147,8 @@ class Catalog:
             return
         self.codes[name] = len(self._titles)
         self._titles.append(clean(flatten(title)))
-        self._fields.append({key: text for key, value in fields.items() if (text := clean(flatten(value)))})
+        cleaned = ((_RESERVED.get(key, key), clean(flatten(value))) for key, value in fields.items())
+        self._fields.append({key: text for key, text in cleaned if text})
 
     def extend_fields(self, item_id: Any, fields: Mapping[str, Any]) -> bool:
         """Add values from a second file to a known item, where it has none; False when it is not known."""
@@ -191,9 +194,13 @@ def number(value: Any) -> float:
     """
     if value is None:
         return math.nan
-    if isinstance(value, str) and value.strip().lower() in _MISSING:
-        return math.nan
-    result = float(value)
+    try:
+        result = float(value)
+    except ValueError:
+        # Tried last: nearly every value is a number.
+        if isinstance(value, str) and value.strip().lower() in _MISSING:
+            return math.nan
+        raise
     if math.isinf(result):
         raise ValueError(value)
     return result
@@ -206,10 +213,10 @@ def seconds(value: Any) -> float:
     (964980499.0, 86400.0, 5.0)
     """
     if isinstance(value, str):
-        text = value.strip()
         try:
-            return number(text)
+            return number(value)
         except ValueError:
+            text = value.strip()
             value = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
     if isinstance(value, datetime):
         aware = value if value.tzinfo else value.replace(tzinfo=timezone.utc)
@@ -274,7 +281,8 @@ class Events:
                 seen += 1
                 if not seen % _BLOCK:
                     task.advance(_BLOCK)
-                user, item = as_id(user_id), as_id(item_id)
+                user = user_id if type(user_id) is str else as_id(user_id)
+                item = item_id if type(item_id) is str else as_id(item_id)
                 if not user or not item:
                     fault("missing user_id" if not user else "missing item_id", file, row)
                     continue
@@ -293,7 +301,7 @@ class Events:
                     fault("unparsable time", file, row, time)
                     continue
                 try:
-                    place = number(position)
+                    place = math.nan if position is None else number(position)
                 except (ValueError, TypeError):
                     fault("unparsable position", file, row, position)
                     continue

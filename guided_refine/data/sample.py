@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 SHORTEST, LONGEST = 8, 40
 _MEAN_LENGTH = 18.0
 # Strengths on the log-odds of the next film.
-_TASTE, _POPULARITY, _MOOD, _SEQUEL = 3.0, 1.25, 0.9, 4.0
+_TASTE, _POPULARITY, _MOOD, _SEQUEL = 4.5, 1.6, 1.2, 5.0
+_BIGGEST_HIT = 3.0
 _CARED_FOR = 4
 _DRIFT_STEP, _DRIFT_PULL = 0.10, 0.03
 _START, _YEARS = 1_546_300_800, 4
@@ -64,6 +65,8 @@ def generate(
     """
     import pandas as pd
 
+    if seed < 0:
+        raise InputError(f"sample: seed is {seed}, but must be 0 or more")
     for name, value, least in (("n_items", n_items, LONGEST + 1), ("n_users", n_users, 1)):
         if value < least:
             raise InputError(f"sample: {name} is {value}, but must be at least {least}")
@@ -88,14 +91,49 @@ def generate(
     )
     truth = _long({"item_id": items["item_id"].to_numpy(dtype=object)}, values)
     positions = np.broadcast_to(np.arange(LONGEST), held.shape)[held]
-    user_truth = _long({"user_id": np.repeat(user_ids, lengths), "position": positions}, (tastes[held] + 1) / 2)
+    user_truth = _long(
+        {"user_id": np.repeat(user_ids, lengths), "position": positions}, (tastes[held] + 1) / 2
+    )
     return Sample(items, interactions, truth, user_truth)
+
+
+def read(source: Path | None, options: dict[str, Any], raw: RawData) -> None:
+    """Fill `raw` with the sample drawn with `options` (arguments of `generate`), truth and user_truth as extras.
+
+    Raises `InputError` for a source, an unknown option or one of the wrong type.
+
+    >>> from guided_refine.data.raw import RawData
+    >>> raw = RawData.empty()
+    >>> read(None, {"n_items": 60, "n_users": 20}, raw)
+    >>> len(raw.catalog), sorted(raw.extras)
+    (60, ['truth', 'user_truth'])
+    """
+    if source is not None:
+        raise InputError("the reader 'sample' makes its own data and takes no source; leave data.path out")
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise InputError(f"data.options: the sample has no option '{name}': {nearest(name, OPTIONS)}")
+        allowed = (int, float) if OPTIONS[name] is float else (int,)
+        if not isinstance(value, allowed) or isinstance(value, bool):
+            raise InputError(
+                f"data.options: {name} is {value!r}, expected {'a number' if float in allowed else 'a whole number'}"
+            )
+    sample = generate(**options)
+    for row, film in enumerate(sample.items.itertuples(index=False), start=1):
+        fields = {"genres": film.genres, "year": film.year, "description": film.description}
+        raw.catalog.add("sample items", row, film.item_id, film.title, fields)
+    events = sample.interactions.itertuples(index=False, name=None)
+    raw.events.extend(
+        "sample interactions",
+        ((row, user, item, None, time, None) for row, (user, item, time) in enumerate(events, start=1)),
+    )
+    raw.extras.update(truth=sample.truth, user_truth=sample.user_truth)
 
 
 def _appeal(rng: np.random.Generator, values: np.ndarray) -> np.ndarray:
     """Popularity of each film, standardised, shape (n_items,): a long tail, partly earned by spectacle and fun."""
     earned = values[:, ATTRIBUTES.index("visual_spectacle")] + values[:, ATTRIBUTES.index("humour")] - 1
-    raw = rng.gumbel(size=len(values)) + 0.6 * earned
+    raw = np.minimum(rng.gumbel(size=len(values)), _BIGGEST_HIT) + 0.6 * earned
     return (raw - raw.mean()) / raw.std()
 
 

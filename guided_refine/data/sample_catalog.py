@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,10 +46,12 @@ _GENRES: dict[str, tuple[float, dict[str, float]]] = {
     "War": (-0.8, {"action": 1.5, "emotional_intensity": 0.6, "darkness": 0.8}),
     "Musical": (-1.0, {"romance": 1.0, "humour": 0.6, "darkness": -1.0}),
 }
-_GENRE_NOISE, _NO_GENRE = 0.8, 0.35
+_GENRE_NOISE, _NO_GENRE = 1.6, 0.1
 
 _SHORTEST, _LONGEST = 25, 55
 _MENTIONED = 0.92
+# What is striking about an item is now and then said in two ways: that ties phrases of one meaning together.
+_STRIKING, _TWICE = 0.3, 0.2
 _THINGS, _CLAUSES = 3, 5
 # Words kept free for what joins the phrases.
 _JOINTS = 7
@@ -88,7 +91,7 @@ def _values_and_sequels(rng: np.random.Generator, n_items: int) -> tuple[np.ndar
     free = rng.permutation(n_items).tolist()
     while len(free) > n_items * (1 - _SERIES_SHARE):
         parts = [free.pop() for _ in range(min(int(rng.integers(2, _LONGEST_SERIES + 1)), len(free)))]
-        for earlier, later in zip(parts, parts[1:], strict=False):
+        for earlier, later in pairwise(parts):
             sequel[earlier] = later
             # A sequel resembles what it follows, and has still a mind of its own.
             latent[later] = 0.8 * latent[earlier] + 0.6 * latent[later]
@@ -131,7 +134,9 @@ def describe(rng: np.random.Generator, row: np.ndarray) -> str:
     True
     """
     who, what = _one(rng, words.WHO), _one(rng, words.WHAT)
-    opening = f"{who} {what}" if rng.random() < 0.5 else f"{_upper(_one(rng, words.WHERE))}, {_lower(who)} {what}"
+    opening = (
+        f"{who} {what}" if rng.random() < 0.5 else f"{_upper(_one(rng, words.WHERE))}, {_lower(who)} {what}"
+    )
     things: list[str] = []
     clauses: list[str] = []
     used = len(opening.split())
@@ -141,12 +146,15 @@ def describe(rng: np.random.Generator, row: np.ndarray) -> str:
         if _LOW < value < _HIGH or rng.random() > _MENTIONED:
             continue
         pole = (words.HIGH if value >= _HIGH else words.LOW)[ATTRIBUTES[place]]
-        as_thing = len(clauses) == _CLAUSES or (len(things) < _THINGS and rng.random() < 0.5)
-        phrase = _one(rng, pole.things if as_thing else pole.clauses)
-        if used + len(phrase.split()) > _LONGEST - _JOINTS or len(things) + len(clauses) == _THINGS + _CLAUSES:
-            break
-        (things if as_thing else clauses).append(phrase)
-        used += len(phrase.split())
+        kinds = [(things, pole.things, _THINGS), (clauses, pole.clauses, _CLAUSES)]
+        if rng.random() < 0.5:
+            kinds.reverse()
+        twice = abs(value - 0.5) > _STRIKING and rng.random() < _TWICE
+        for kind, bank, most in kinds if twice else kinds[:1]:
+            phrase = _one(rng, bank)
+            if len(kind) < most and used + len(phrase.split()) <= _LONGEST - _JOINTS:
+                kind.append(phrase)
+                used += len(phrase.split())
     return _compose(rng, opening, things, clauses)
 
 

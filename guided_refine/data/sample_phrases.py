@@ -22,12 +22,10 @@ LOW: dict[str, Pole] = {
             "a premise that fits on a postage stamp",
             "one road from first scene to last",
             "a plot you could draw on a napkin",
-            "a yarn told in a straight line",
         ),
         (
             "everything happens in the order you expect",
             "nothing needs explaining afterwards",
-            "its aim is named at the start and reached on schedule",
             "it is easy to keep up with even while ironing",
         ),
     ),
@@ -36,12 +34,10 @@ LOW: dict[str, Pole] = {
             "the unhurried rhythm of a Sunday lunch",
             "an ending you can see from the car park",
             "the comfort of knowing how it all turns out",
-            "hours as restful as a hammock",
         ),
         (
             "the stakes never climb above a burnt cake",
             "there is hardly a worry in it",
-            "any trouble is settled before the kettle boils",
             "the waters stay calm throughout",
         ),
     ),
@@ -50,12 +46,10 @@ LOW: dict[str, Pole] = {
             "a dry shrug where others would sob",
             "feelings kept in the cloakroom",
             "a poker face from start to finish",
-            "the breezy manner of a shop window",
         ),
         (
             "handkerchiefs can stay in the drawer",
             "no heartstring is ever tugged",
-            "the people in it hardly mind what befalls them",
             "even the farewells are brisk and cool",
         ),
     ),
@@ -64,13 +58,11 @@ LOW: dict[str, Pole] = {
             "people on verandas thinking aloud",
             "long afternoons over tea",
             "chess by lamplight and unanswered letters",
-            "more pauses than movement",
         ),
         (
             "nobody ever raises a fist",
             "nothing moves faster than a bicycle",
             "there is barely a scuffle in two hours",
-            "most of it unfolds around one dining table",
         ),
     ),
     "humour": Pole(
@@ -78,12 +70,10 @@ LOW: dict[str, Pole] = {
             "a stern face from beginning to end",
             "the mood of a tax inspection",
             "the weight of a verdict being read",
-            "a hush that nobody dares to break",
         ),
         (
             "hardly a smile is cracked",
-            "it takes itself entirely in earnest",
-            "there is scarcely a laugh in it",
+            "there is hardly a laugh in it",
             "it stays solemn even over dessert",
         ),
     ),
@@ -92,12 +82,10 @@ LOW: dict[str, Pole] = {
             "strictly business between all concerned",
             "comradeship rather than courtship",
             "hearts that stay firmly buttoned up",
-            "not so much as a held hand",
         ),
         (
             "nobody has a minute for flirting",
             "no sweetheart waits at the end",
-            "a spark between the leads never comes",
             "the two stay colleagues to the last",
         ),
     ),
@@ -106,26 +94,22 @@ LOW: dict[str, Pole] = {
             "bare walls and a single lamp",
             "the look of a school rehearsal",
             "grey footage from a hand-held camera",
-            "a set no bigger than a garage",
         ),
         (
             "the eye gets little to feast on",
             "it was filmed on a shoestring and shows it",
-            "nearly all of it takes place in one stairwell",
             "the lens seldom leaves the office",
         ),
     ),
     "darkness": Pole(
         (
             "lemonade on the porch and paper lanterns",
-            "a smile in every corner",
+            "a smile for every stranger",
             "a glow that outlasts the ride home",
-            "nice people being kind to one another",
         ),
         (
             "everyone gets home safe",
             "goodness wins without a struggle",
-            "even the villain is asked to supper",
             "a cheerful streak runs through it",
         ),
     ),
@@ -133,14 +117,12 @@ LOW: dict[str, Pole] = {
         (
             "candy floss for the brain",
             "noise and froth with nothing underneath",
-            "no message whatsoever",
             "a bucket of popcorn in moving pictures",
         ),
         (
             "deeper meaning is nowhere to be found",
             "it asks nothing of anybody",
             "you need not ponder a single frame",
-            "its one idea is used up by the trailer",
         ),
     ),
     "family_friendliness": Pole(
@@ -148,13 +130,11 @@ LOW: dict[str, Pole] = {
             "language that would make a docker blush",
             "bedroom matters without a curtain",
             "butchery in close-up",
-            "grown-up vices on full display",
         ),
         (
             "the little ones are best left with a sitter",
             "it needs a strong stomach",
             "wounds are shown in brutal detail",
-            "needles and bottles lie about in every room",
         ),
     ),
 }
@@ -164,14 +144,12 @@ HIGH: dict[str, Pole] = {
         (
             "three timelines folded into one another",
             "a maze of aliases and borrowed names",
-            "narrators who contradict each other",
             "more double dealing than a card school",
         ),
         (
             "you need a notebook to track whose secret is whose",
             "every answer opens two further riddles",
             "the last reel rearranges all that came before",
-            "half the cast turns out to be somebody else",
         ),
     ),
     "suspense": Pole(
@@ -179,12 +157,10 @@ HIGH: dict[str, Pole] = {
             "footsteps that stop outside the door",
             "a silence you could cut with a razor",
             "a phone that rings at the wrong second",
-            "a trap closing by inches",
         ),
         (
             "you will grip the armrest until it creaks",
             "somebody is watching from the unlit window",
-            "every locked door makes things worse",
             "danger sits behind each ordinary gesture",
         ),
     ),
@@ -193,12 +169,10 @@ HIGH: dict[str, Pole] = {
             "a goodbye at a hospital bed",
             "a letter read aloud too late",
             "a mother's silence after the funeral",
-            "the ache of a brother who never came home",
         ),
         (
             "you should bring handkerchiefs and someone to hold",
             "the last embrace will undo you",
-            "few viewers will get through it without weeping",
             "the loss of a son hangs over every meal",
         ),
     ),
@@ -207,12 +181,10 @@ HIGH: dict[str, Pole] = {
             "a rooftop pursuit that lasts a quarter of an hour",
             "bare knuckles among burning tyres",
             "swordplay on a moving train",
-            "a siege with catapults and helicopters",
         ),
         (
-            "somebody leaps from a speeding lorry every minute",
+            "fists fly before the titles are over",
             "the bullets hardly ever stop",
-            "half the city is rubble by the finale",
             "the closing battle fills forty minutes",
         ),
     ),
@@ -221,12 +193,10 @@ HIGH: dict[str, Pole] = {
             "a running feud with an uncooperative goose",
             "banter that trips over its own feet",
             "a disastrous dinner in the wrong trousers",
-            "deadpan one-liners by the dozen",
         ),
         (
-            "audiences will giggle themselves hoarse",
+            "audiences will laugh themselves hoarse",
             "the mayor ends up in the fountain twice",
-            "you will laugh until your ribs hurt",
             "its jokes arrive faster than the waiters",
         ),
     ),
@@ -235,12 +205,10 @@ HIGH: dict[str, Pole] = {
             "two strangers who share an umbrella and then a life",
             "stolen glances across a ballroom",
             "a slow dance that neither wants to end",
-            "a proposal on the wrong platform",
         ),
         (
-            "they finish each other's sentences by spring",
-            "their hands meet over a borrowed book",
             "old sweethearts find each other again",
+            "their hands meet over a borrowed book",
             "everything bends towards one kiss",
         ),
     ),
@@ -249,12 +217,10 @@ HIGH: dict[str, Pole] = {
             "skies full of burning airships",
             "a city of glass above the clouds",
             "ten thousand lanterns on a frozen sea",
-            "colours that spill off the screen",
         ),
         (
             "each shot could hang in a gallery",
             "the camera soars over deserts and drowned cathedrals",
-            "entire continents rise before your eyes",
             "its effects leave the season's rivals behind",
         ),
     ),
@@ -263,12 +229,10 @@ HIGH: dict[str, Pole] = {
             "a basement that the neighbours do not mention",
             "blood on the snow behind the chapel",
             "a town rotten down to its cellars",
-            "a smile that hides something monstrous",
         ),
         (
             "evil goes unpunished",
             "nobody leaves the house with clean hands",
-            "cruelty passes from father to son",
             "the violence leaves a stain",
         ),
     ),
@@ -277,12 +241,10 @@ HIGH: dict[str, Pole] = {
             "a dilemma without a right answer",
             "uneasy doubts about what we owe our neighbours",
             "an argument you will carry on over dinner",
-            "a parable about who gets to be heard",
         ),
         (
             "power and conscience are weighed against each other",
             "you will still be debating it next week",
-            "it looks hard at how nations lie to themselves",
             "what it says about society lingers for days",
         ),
     ),
@@ -290,14 +252,12 @@ HIGH: dict[str, Pole] = {
         (
             "a talking hedgehog with good manners",
             "room on the sofa for grandmothers and toddlers",
-            "a treehouse, a puppy and a map",
-            "the warmth of a bedtime book, animals included",
+            "the warmth of a book about small animals",
         ),
         (
             "nephews and nieces will want to come along",
             "the smallest in the row will cheer loudest",
             "nothing here would upset a seven-year-old",
-            "a lost kitten finds its way back",
         ),
     ),
 }
@@ -397,10 +357,23 @@ TITLE_WORDS = (
     "Distant", "Painted", "Hidden", "Seventh", "Wandering", "Silver", "Last", "Burning", "Little", "Marble", "Midnight",
     "Wooden", "Scarlet", "Foggy", "Second", "Stolen", "Golden", "Patient",
 )  # fmt: skip
-TITLE_FORMS = ("The {word} {thing}", "{word} {thing}", "A {word} {thing}", "{thing} of {word_noun}", "The {thing} at {place}")
+TITLE_FORMS = (
+    "The {word} {thing}",
+    "{word} {thing}",
+    "A {word} {thing}",
+    "{thing} of {word_noun}",
+    "The {thing} at {place}",
+)
 TITLE_NOUNS = ("Salt", "Glass", "Paper", "Winter", "Amber", "Dust", "Rain", "Copper", "Smoke", "Tides")
 TITLE_PLACES = (
     "Corran Bay", "Millbrook", "Ostrava", "Pier Nine", "Vall Street", "Kestrel Point", "Old Tarn", "Lindholm",
     "Marrow Lane", "Saint Odile", "Bell Rock", "Harrow Hill",
 )  # fmt: skip
-SEQUELS = ("Return to {}", "{}: The Next Morning", "{}: Homeward", "Beyond {}", "{}: A New Season", "Farewell to {}")
+SEQUELS = (
+    "Return to {}",
+    "{}: The Next Morning",
+    "{}: Homeward",
+    "Beyond {}",
+    "{}: A New Season",
+    "Farewell to {}",
+)

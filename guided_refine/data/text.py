@@ -30,8 +30,9 @@ _PROSE = frozenset(
 # Columns that say nothing about what an item is, or that were made from what users did with it
 # (sales ranks, average ratings, "also bought"), which would leak interactions into the text.
 _NOT_TEXT = re.compile(
-    r"(^|_)id$|[a-z]Id$|ID$|url|image|^img|video|rank|^also_|^asin$|^isbn|^upc$|^related$|bought_together"
-    r"|similar_item|^rating|_rating|ratings?_|^sentiment$|^tech[12]$|^fit$|^date$|discount_price|^position$",
+    r"(^|_)id$|[a-z]Id$|ID$"
+    r"|(?i:url|image|^img|video|rank|^also_|^asin$|^isbn|^upc$|^related$|bought_together|similar_item)"
+    r"|(?i:^rating|_rating|ratings?_|^sentiment$|^tech[12]$|^fit$|^date$|discount_price|^position$)"
 )
 _SCRIPT = re.compile(r"<(script|style)\b.*?(</\1\s*>|$)", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<!--.*?-->|</?[A-Za-z!][^<>]*>", re.DOTALL)

@@ -46,20 +46,27 @@ def resampling_weights(n: int, samples: int, seed: int) -> Iterator[np.ndarray]:
 def summarise(observed: float, resampled: np.ndarray, confidence: float = 0.95) -> Interval:
     """Percentile interval of resampled statistics, and the p that belongs to it.
 
-    p is twice the share of samples on the far side of zero, the observed one counted in, so it is never 0 and is
-    below 1 - confidence when the interval leaves zero out. Samples without a value (NaN) are left out.
+    p is twice the share of samples on the far side of zero, so it is below 1 - confidence when the interval leaves
+    zero out. Where no sample gets there the share only says "less than 2 / (samples + 1)", too coarse to be
+    corrected for many comparisons: then p is that of a normal distribution with the samples' deviation, or the
+    bound, whichever is smaller. Samples without a value (NaN) are left out.
 
-    >>> summarise(1.0, np.array([0.5, 1.0, 1.5]))
-    Interval(mean=1.0, lower=0.525, upper=1.475, p=0.5)
+    >>> summarise(1.0, np.array([-0.5, 0.5, 1.0, 1.5])).p
+    0.8
     """
+    from scipy import stats
+
     kept = resampled[~np.isnan(resampled)]
     if np.isnan(observed) or not len(kept):
         return Interval(float(observed), float("nan"), float("nan"), float("nan"))
     tail = (1 - confidence) / 2
     lower, upper = np.quantile(kept, [tail, 1 - tail])
     beyond = min(np.count_nonzero(kept <= 0), np.count_nonzero(kept >= 0))
-    p = min(1.0, 2 * (1 + beyond) / (1 + len(kept)))
-    return Interval(float(observed), float(lower), float(upper), float(p))
+    p = float(min(1.0, 2 * (1 + beyond) / (1 + len(kept))))
+    deviation = float(kept.std())
+    if not beyond and deviation > 0:
+        p = min(p, float(2 * stats.norm.sf(abs(observed) / deviation)))
+    return Interval(float(observed), float(lower), float(upper), p)
 
 
 def bootstrap_means(

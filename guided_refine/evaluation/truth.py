@@ -53,8 +53,9 @@ def read_truth(
     """Read a truth table and bring it onto the run's attributes and items.
 
     Without a map the file's attribute names must be the run's; `only_known` drops the others instead (for a truth
-    that came with the data, whatever attributes the run chose). With a map, names that it leaves out are dropped. Rows with an unknown item, a value that is not a finite number, or an (item, attribute) met before are
-    dropped and counted, or stop under `strict`.
+    that came with the data, whatever attributes the run chose). With a map, names that it leaves out are dropped.
+    Rows with an unknown item, a value that is not a finite number, or an (item, attribute) met before are dropped
+    and counted, or stop under `strict`.
 
     Raises `InputError`: file or column missing, unknown attribute (with the nearest right name), nothing left.
     """
@@ -356,6 +357,6 @@ def format_truth(answer: dict[str, Any]) -> str:
 
 
 def _interval(row: dict[str, Any], measure: str) -> str:
-    if row.get(measure) is None:
+    if row.get(measure) is None or row[f"{measure}_lower"] is None:
         return ""
     return f"{row[measure]:.3f} [{row[f'{measure}_lower']:.3f}, {row[f'{measure}_upper']:.3f}]"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from guided_refine.config import Config
 from guided_refine.data.dataset import Dataset, load_dataset
@@ -120,6 +121,7 @@ class Explainer:
         Raises `InputError` when the folder is no run, or has no trained refined model yet (says what to run).
         """
         from guided_refine.backbones.backbone import Backbone
+        from guided_refine.refine.table import RefinedTable
 
         folder = RunFolder(run)
         config = folder.config()
@@ -128,7 +130,10 @@ class Explainer:
         dataset = load_dataset(
             folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
         )
-        model = Backbone.load(folder.unit(backbone, "refined", config.all_seeds[0]))
+        unit = folder.unit(backbone, "refined", config.all_seeds[0])
+        model = Backbone.load(unit)
+        if not isinstance(model.table, RefinedTable):
+            raise InputError(f"{unit} holds no refined item table; delete the folder and run again")
         return cls(folder, config, dataset, backbone, model)
 
     # ---------------------------------------------------------------- names and numbers
@@ -184,7 +189,50 @@ class Explainer:
 
     def contributions(self, user: int) -> Contributions:
         """Scores of all items for a user number, split by column; checked against the model's own scores."""
-        raise NotImplementedError
+        one = np.array([user])
+        state = self.model.states(one, "test", self.dataset)[0]
+        taste = self._user_term(user)
+        return Contributions(
+            [COLLABORATIVE, *self.scores.attributes],
+            self.model.score(one, "test", self.dataset)[0].astype(np.float64),
+            self._grouped(state),
+            None if taste is None else self._grouped(taste),
+        )
+
+    def _grouped(self, vector: np.ndarray) -> np.ndarray:
+        """Products with all item vectors by column, the collaborative columns summed: (n_items, 1 + attributes)."""
+        products = self._vectors * vector.astype(np.float64)
+        behaviour = products[:, : self._behaviour].sum(axis=1, keepdims=True)
+        return np.hstack([behaviour, products[:, self._behaviour :]])
+
+    def _user_term(self, user: int) -> np.ndarray | None:
+        """What the guided user term adds to the encoder's state, shape (width,)."""
+        import torch
+
+        if self.model.term is None:
+            return None
+        known = torch.tensor([self._model_users.get(self.dataset.user_ids[user], -1)])
+        with torch.no_grad():
+            term: np.ndarray = self.model.term(known, torch.tensor([[len(self.seen(user))]]))[0, 0].numpy()
+        return term
+
+    def weights(self, user: int) -> dict[str, float]:
+        """The user's weight on every attribute column: what the dot product multiplies an item's column with."""
+        state = self.model.states(np.array([user]), "test", self.dataset)[0][self._behaviour :]
+        return {name: float(w) for name, w in zip(self.scores.attributes, state, strict=True)}
+
+    @cached_property
+    def _vectors(self) -> np.ndarray:
+        return self.model.item_vectors().astype(np.float64)
+
+    @property
+    def _behaviour(self) -> int:
+        """How many columns, the first ones, are the collaborative part."""
+        return int(self._vectors.shape[1]) - len(self.scores.attributes)
+
+    @cached_property
+    def _model_users(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.model.user_ids)}
 
     def item_score(self, item: int, attribute: str) -> float | None:
         """Score in [0, 1] that the language model gave an item; None where it had no text."""
@@ -227,21 +275,40 @@ class Explainer:
 
 def explained_backbone(folder: RunFolder, config: Config) -> str:
     """The backbone whose refined model a run's explanations take apart; raises `InputError` where none is trained."""
-    wanted = [b for b in ("sasrec", *config.backbones) if b in config.backbones]
-    wanted = [b for b in wanted if "refined" in config.variants_of(b)]
-    if not wanted:
+    backbone = ready_backbone(folder, config)
+    if backbone is not None:
+        return backbone
+    if not any("refined" in config.variants_of(b) for b in config.backbones):
         raise InputError(
             f"{folder.root} is a run without the variant 'refined', which explanations take apart; "
-            "add it to 'variants' in the config and run guided-refine run CONFIG --update"
+            f"add it to 'variants' in the config and run: guided-refine run CONFIG --out {folder.root} --update"
         )
-    for backbone in wanted:
-        unit = folder.unit(backbone, "refined", config.all_seeds[0])
-        if (unit / "model.safetensors").exists() and (unit / "config.json").exists():
-            return backbone
     raise InputError(
         f"{folder.root} has no trained refined model yet; "
         f"finish it with: guided-refine run CONFIG --out {folder.root}"
     )
+
+
+def ready_backbone(folder: RunFolder, config: Config) -> str | None:
+    """SASRec if its refined model is trained, else the first backbone whose refined model is, else None."""
+    for backbone in ("sasrec", *config.backbones):
+        if backbone in config.backbones and "refined" in config.variants_of(backbone):
+            unit = folder.unit(backbone, "refined", config.all_seeds[0])
+            if (unit / "model.safetensors").exists() and (unit / "config.json").exists():
+                return backbone
+    return None
+
+
+def base_top(explainer: Explainer, user: str, k: int) -> pd.DataFrame | None:
+    """What the base of the same backbone recommends: item_id, title, rank, score; None where it is not trained."""
+    from guided_refine.backbones.backbone import Backbone
+
+    unit = explainer.folder.unit(explainer.backbone, "base", explainer.config.all_seeds[0])
+    if not (unit / "config.json").exists():
+        return None
+    top = Backbone.load(unit).recommend([user], k=k, dataset=explainer.dataset)
+    title = dict(zip(explainer.dataset.item_ids, explainer.dataset.titles, strict=True))
+    return top.assign(title=[title[i] or i for i in top["item_id"]])[["item_id", "title", "rank", "score"]]
 
 
 def percentile(catalog: np.ndarray, value: float) -> float:

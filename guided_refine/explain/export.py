@@ -13,9 +13,10 @@ from typing import Any
 
 from guided_refine.errors import InputError, nearest
 from guided_refine.explain.text import clean, clip, explain_user, shortened
-from guided_refine.explain.words import COLLABORATIVE, NAMES_OF_BACKBONES
-from guided_refine.files import atomic_path, write_text
+from guided_refine.explain.words import COLLABORATIVE
+from guided_refine.files import write_text
 from guided_refine.reporting.palette import AGAINST, BLACK, FOR, GREY, PALE
+from guided_refine.reporting.style import label, new_figure, save, styled
 
 FORMATS = ("html", "json", "md", "png")
 
@@ -33,9 +34,7 @@ def export_case(
     answer = explain_user(run, user, item=item, k=k)
     out = Path(out)
     if format == "png":
-        with atomic_path(out) as part:
-            draw_case(answer, part)
-        return out
+        return draw_case(answer, out)
     writers: dict[str, Callable[[dict[str, Any]], str]] = {
         "html": case_html,
         "json": lambda case: json.dumps(case, indent=2, ensure_ascii=False) + "\n",
@@ -59,7 +58,7 @@ ol.history li {{ break-inside: avoid; overflow-wrap: anywhere; }}
 table {{ border-collapse: collapse; width: 100%; }}
 th {{ text-align: left; font-weight: 600; font-size: .85rem; color: #5b6068; border-bottom: 1px solid {PALE}; }}
 td, th {{ padding: .2rem .6rem .2rem 0; vertical-align: middle; }}
-td.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; width: 4.5rem; }}
+td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; width: 4.5rem; }}
 td.name {{ width: 12rem; }}
 .track {{ background: {PALE}; border-radius: 3px; height: .7rem; position: relative; min-width: 8rem; }}
 .track span {{ display: block; height: 100%; border-radius: 3px; position: absolute; top: 0; }}
@@ -82,15 +81,18 @@ def case_html(answer: dict[str, Any]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
         f"<title>{head}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{head}</h1>",
-        f'<p class="note">Data: {_text(answer["dataset"])}. Ranked by {NAMES_OF_BACKBONES[model["backbone"]]} with '
+        f'<p class="note">Data: {_text(answer["dataset"])}. Ranked by {label(model["backbone"])} with '
         f"refined embeddings; attributes scored by {_text(model['scorer'])} ({model['source']}).</p>",
         f"<h2>History</h2>\n<p class='note'>The last {len(answer['history'])} of {answer['events']} events, "
         "newest last.</p>\n<ol class='history'>",
         *(f"<li>{_text(h['title'] or h['item_id'])}</li>" for h in answer["history"]),
         "</ol>\n<h2>Taste profile</h2>",
-        "<table><tr><th>attribute</th><th>score</th><th>0 to 1</th><th>more than</th><th>to the model</th></tr>",
+        "<table><tr><th>attribute</th><th class='number'>score</th><th>0 to 1</th>"
+        "<th class='number'>above</th><th>to the model</th></tr>",
         *(_profile_row(row) for row in answer["profile"]),
         "</table>",
+        '<p class="note">Score: what the language model read from the history. Above: the share of the catalog that '
+        "has less of it. To the model: what the trained model makes of it.</p>",
     ]
     if answer["profile_estimated"]:
         parts.append(
@@ -122,9 +124,7 @@ def _profile_row(row: dict[str, Any]) -> str:
 
 
 def _item_html(item: dict[str, Any]) -> str:
-    ordered = sorted(
-        item["parts"], key=lambda p: (p["name"] != COLLABORATIVE, -abs(p["value"]), p["name"])
-    )
+    ordered = sorted(item["parts"], key=lambda p: (p["name"] != COLLABORATIVE, -abs(p["value"]), p["name"]))
     largest = max((abs(p["value"]) for p in ordered), default=0.0) or 1.0
     rows = []
     for part in ordered:
@@ -154,7 +154,7 @@ def case_markdown(answer: dict[str, Any]) -> str:
     lines = [
         f"# Why these items for {_mark(answer['user'])}?",
         "",
-        f"Data: {_mark(answer['dataset'])}. Ranked by {NAMES_OF_BACKBONES[model['backbone']]} with refined embeddings; "
+        f"Data: {_mark(answer['dataset'])}. Ranked by {label(model['backbone'])} with refined embeddings; "
         f"attributes scored by {_mark(model['scorer'])} ({model['source']}).",
         "",
         f"## History: the last {len(answer['history'])} of {answer['events']} events, newest last",
@@ -208,46 +208,43 @@ def _item_row(item: dict[str, Any]) -> str:
 # ------------------------------------------------------------------------------------------------ picture
 
 
-def draw_case(answer: dict[str, Any], path: Path) -> None:
+@styled
+def draw_case(answer: dict[str, Any], path: Path) -> Path:
     """The case as a PNG: the taste profile, and a bar chart of contributions for the best three items."""
-    from matplotlib.figure import Figure
-
     items = answer["recommendations"][:3]
     rows = [max(len(answer["profile"]), 1), *(len(shortened(i["parts"])) for i in items)]
-    figure = Figure(figsize=(9, 0.32 * sum(rows) + 0.95 * len(rows) + 0.5), layout="constrained")
-    axes = figure.subplots(len(rows), 1, height_ratios=rows, squeeze=False)[:, 0]
-    figure.suptitle(
-        clip(f"Why these items for {answer['user']}?", 80), fontweight="bold", parse_math=False, x=0.02, ha="left"
-    )
-    profile = answer["profile"]
-    _bars(axes[0], [(r["label"], r["score"]) for r in profile], [FOR] * len(profile), "{:.2f}")
-    axes[0].set_xlim(0, 1.1)
-    axes[0].set_title("Taste profile (0 to 1)", loc="left", fontsize=10)
-    for axis, item in zip(axes[1:], items, strict=True):
-        parts = shortened(item["parts"])
+    size = (9.0, 0.27 * sum(rows) + 0.75 * len(rows) + 0.5)
+    figure, axes = new_figure(len(rows), 1, size, height_ratios=rows)
+    figure.set_layout_engine("constrained", hspace=0.06, h_pad=0.08)
+    figure.suptitle(clip(f"Why these items for {answer['user']}?", 70), fontsize=13, x=0.02, ha="left")
+    profile, panels = axes[0][0], [row[0] for row in axes[1:]]
+    _bars(profile, [(r["label"], r["score"], FOR) for r in answer["profile"]], "{:.2f}")
+    profile.set(xlim=(0, 1.1), title="Taste profile, 0 to 1")
+    # One scale for all items, so that bars of different items may be compared.
+    values = [value for item in items for _, value in shortened(item["parts"])]
+    low, high = min([0.0, *values]), max([0.0, *values])
+    limits = (low - 0.12 * (high - low), high + 0.12 * (high - low)) if high > low else (-1.0, 1.0)
+    for axis, item in zip(panels, items, strict=True):
         behaviour = {p["label"] for p in item["parts"] if p["name"] == COLLABORATIVE}
-        colours = [
-            GREY if label in behaviour else FOR if value >= 0 else AGAINST for label, value in parts
+        bars = [
+            (name, value, GREY if name in behaviour else FOR if value >= 0 else AGAINST)
+            for name, value in shortened(item["parts"])
         ]
-        _bars(axis, parts, colours, "{:+.2f}")
-        axis.margins(x=0.15)
+        _bars(axis, bars, "{:+.2f}")
+        axis.set_xlim(*limits)
         axis.axvline(0, color=GREY, linewidth=0.8)
-        axis.set_title(
-            clip(f"{item['rank']}. {item['title'] or item['item_id']}", 80)
-            + f"   score {item['score']:+.2f}",
-            loc="left",
-            fontsize=10,
-            parse_math=False,
-        )
-    figure.savefig(path, dpi=150, format="png")
+        title = clip(f"{item['rank']}. {item['title'] or item['item_id']}", 70)
+        axis.set_title(f"{title}   score {item['score']:+.2f}")
+    return save(figure, path)
 
 
-def _bars(axis: Any, rows: list[tuple[str, float]], colours: list[str], number: str) -> None:
-    places = range(len(rows))
-    bars = axis.barh(places, [value for _, value in rows], color=colours, height=0.65)
-    axis.bar_label(bars, [number.format(value) for _, value in rows], padding=3, fontsize=8)
-    axis.set_yticks(places, [label for label, _ in rows], fontsize=9)
+def _bars(axis: Any, rows: list[tuple[str, float, str]], number: str) -> None:
+    bars = axis.barh(
+        range(len(rows)), [value for _, value, _ in rows], color=[colour for *_, colour in rows], height=0.65
+    )
+    axis.bar_label(bars, [number.format(value) for _, value, _ in rows], padding=3, fontsize=8)
+    axis.set_yticks(range(len(rows)), [name for name, _, _ in rows])
     axis.invert_yaxis()
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.tick_params(axis="y", length=0)
-    axis.tick_params(axis="x", labelsize=8)
+    axis.grid(axis="y", visible=False)
+    axis.spines["left"].set_visible(False)
+    axis.tick_params(length=0)

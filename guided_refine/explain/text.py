@@ -6,21 +6,21 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from pathlib import Path
 from typing import Any
 
 from guided_refine.explain.contributions import COLLABORATIVE, Explainer
-from guided_refine.explain.words import NAMES_OF_BACKBONES, reason
+from guided_refine.explain.words import reason
+from guided_refine.reporting.style import label
 
 HISTORY = 10
 WIDTH = 100
 SHOWN = 4
 
 
-def explain_user(
-    run: Path | str, user: str, item: str | None = None, k: int | None = None
-) -> dict[str, Any]:
+def explain_user(run: Path | str, user: str, item: str | None = None, k: int | None = None) -> dict[str, Any]:
     """Why the refined model of a run recommends what it does to a user, as one JSON-ready dict.
 
     Keys: `model` (what ranked, what scored), `user`, `events`, `history` (last 10, oldest first), `profile` (one dict
@@ -88,7 +88,7 @@ def format_explanation(answer: dict[str, Any]) -> str:
     model = answer["model"]
     lines = [
         f"User {clean(answer['user'])} in {clean(answer['dataset'])}",
-        f"Ranked by {NAMES_OF_BACKBONES[model['backbone']]} ({model['variant']}); attributes scored by "
+        f"Ranked by {label(model['backbone'])} ({model['variant']}); attributes scored by "
         f"{clean(model['scorer'])} ({model['source']})",
         "",
         f"History: the last {len(answer['history'])} of {answer['events']} events, newest last",
@@ -112,7 +112,7 @@ def format_explanation(answer: dict[str, Any]) -> str:
             f"ranked {upcoming['rank']} of {answer['candidates']}",
         ]
     lines += ["", "The parts of an item sum to its score: nothing else enters the ranking."]
-    return "\n".join(lines)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _profile_lines(answer: dict[str, Any]) -> list[str]:
@@ -135,9 +135,9 @@ def _item_lines(item: dict[str, Any]) -> list[str]:
     lines = [pad(head, WIDTH - 16) + f"score {item['score']:+8.3f}"]
     rows = shortened(item["parts"])
     largest = max((abs(value) for _, value in rows), default=1.0) or 1.0
-    space = max(len(label) for label, _ in rows)
-    lines += [f"     {label:{space}}  {value:+8.3f} {bar(value, largest, 24)}" for label, value in rows]
-    return [*lines, f"     {item['reason']}"]
+    space = max(len(name) for name, _ in rows)
+    lines += [f"     {name:{space}}  {value:+8.3f} {bar(value, largest, 24)}" for name, value in rows]
+    return [*lines, *(f"     {line}" for line in textwrap.wrap(clean(item["reason"]), WIDTH - 5))]
 
 
 def shortened(parts: list[dict[str, Any]], shown: int = SHOWN) -> list[tuple[str, float]]:
@@ -161,13 +161,15 @@ def shortened(parts: list[dict[str, Any]], shown: int = SHOWN) -> list[tuple[str
 
 
 def bar(value: float, largest: float, width: int) -> str:
-    """A bar of `width` cells at most, in eighths of a cell; the sign is written beside it, not drawn.
+    """A bar of `width` cells at most: solid, in eighths of a cell, for what raises; shaded for what lowers.
 
-    >>> bar(0.5, 1.0, 4), bar(-1.0, 1.0, 2)
-    ('██  ', '██')
+    >>> bar(0.5, 1.0, 4), bar(-1.0, 1.0, 2), bar(0.125, 1.0, 2)
+    ('██  ', '░░', '▎ ')
     """
-    eighths = round(min(abs(value) / largest, 1.0) * width * 8) if largest else 0
-    full, rest = divmod(eighths, 8)
+    share = min(abs(value) / largest, 1.0) if largest else 0.0
+    if value < 0:
+        return ("░" * round(share * width)).ljust(width)
+    full, rest = divmod(round(share * width * 8), 8)
     return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(width)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 COLLABORATIVE = "collaborative"
-NAMES_OF_BACKBONES = {"sasrec": "SASRec", "gru4rec": "GRU4Rec", "bert4rec": "BERT4Rec"}
 MATTERS = 0.05
 
 
@@ -36,10 +35,11 @@ def reason(parts: Sequence[Mapping[str, Any]], weights: Mapping[str, float]) -> 
     lead = sum(p["lift"] for p in parts)
     threshold = MATTERS * max((abs(p["lift"]) for p in parts), default=0.0)
     ordered = sorted(parts, key=lambda p: (-abs(p["lift"]), p["name"]))
-    gains = [p for p in ordered if p["lift"] > threshold][:3]
-    losses = [p for p in ordered if p["lift"] < -threshold][:1]
-    words = [f"{p['lift']:.2f} from {_what(p, weights)}" for p in gains]
-    words += [f"{-p['lift']:.2f} lost to {_what(p, weights)}" for p in losses]
+    gains = [p for p in ordered if p["lift"] > threshold]
+    losses = [p for p in ordered if p["lift"] < -threshold]
+    won = [f"{p['lift']:.2f} from {_what(p, weights)}" for p in gains]
+    lost = [f"{-p['lift']:.2f} lost to {_what(p, weights)}" for p in losses]
+    words = won[:3] + lost[:1] if lead >= 0 else lost[:3] + won[:1]
     side = "above" if lead >= 0 else "below"
     return f"{abs(lead):.2f} {side} the average item: {', '.join(words) or 'no part stands out'}."
 

@@ -74,10 +74,11 @@ def load_language_model(
         _check_folder(folder)
     source = str(folder) if folder is not None else spec
     tokenizer, model = _load(source, spec, options)
-    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+    known = int(model.get_input_embeddings().weight.shape[0])
+    if len(tokenizer) > known:
         raise InputError(
-            f"{spec}: the tokenizer knows {len(tokenizer)} tokens, the model only "
-            f"{model.get_input_embeddings().weight.shape[0]}; they do not belong together"
+            f"{spec}: the tokenizer knows {len(tokenizer)} tokens, the model only {known}; "
+            "they do not belong together"
         )
     base = _fingerprint(folder, spec, model)
     fingerprint = base
@@ -131,10 +132,13 @@ def _check_folder(folder: Path) -> None:
         raise InputError(f"model folder {folder} has no tokenizer.json; save the model's tokenizer into it")
 
 
-def _load(source: str, spec: str, options: LLMOptions) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+def _load(source: str, spec: str, options: LLMOptions) -> tuple[PreTrainedTokenizerBase, Any]:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
 
+    # Its bar for a load of a second would break the run's own display.
+    transformers_logging.disable_progress_bar()
     where: dict[str, Any] = {"local_files_only": not options.allow_download, "trust_remote_code": False}
     if options.revision is not None:
         where["revision"] = options.revision
@@ -150,9 +154,6 @@ def _load(source: str, spec: str, options: LLMOptions) -> tuple[PreTrainedTokeni
             model = AutoModelForCausalLM.from_pretrained(source, attn_implementation="eager", **where, **how)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _not_loaded(source, spec, options, error) from error
-    if model.config.model_type in ("gemma2",) and model.config._attn_implementation != "eager":
-        # SDPA has no soft cap on attention scores, which this model was trained with.
-        model.set_attn_implementation("eager")
     return tokenizer, model
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from guided_refine.errors import InputError
 from guided_refine.files import sha256_json
@@ -46,11 +46,10 @@ class PromptPlan:
     """Token ids of every segment and the positions at which they stand; all but the text.
 
     `head`: beginning-of-sequence token (where the model uses one) and instructions. `definitions[a]`, `slots[a]`,
-    `lines[a]`: one per attribute. A definition ends in the attribute's question (it is read once, and the slots stay
-    short); a slot is the tail and the attribute's name, up to where its digit follows; a line is the name behind a
-    line break, as it stands in an answer that has other lines before it. `opening` stands before the text, `tail`
-    behind it: it ends the user's turn. `digits`: ids of 1..9 as they follow a slot. `definition_start`, `opening_start`, `text_start`: positions that
-    depend on the instructions only.
+    `lines[a]`: one per attribute. A definition ends in the attribute's question (it is read once, and the slots
+    stay short); a slot is the tail and the attribute's name, up to where its digit follows; a line is the name
+    behind a line break, as it stands in an answer that has other lines before it. `opening` stands before the
+    text, `tail` behind it: it ends the user's turn. `digits`: ids of 1..9 as they follow a slot.
     """
 
     kind: Kind
@@ -233,7 +232,9 @@ def generation_lines(
         places.append(len(answer))
         answer.append(plan.digits[digit - 1])
     # The tail belongs to the prompt, but for a last space that a tokenizer joins to the first name.
-    tail = next((i for i, (a, b) in enumerate(zip(plan.tail, answer)) if a != b), len(plan.tail))
+    tail = next(
+        (i for i, (a, b) in enumerate(zip(plan.tail, answer, strict=False)) if a != b), len(plan.tail)
+    )
     definitions = [token for definition in plan.definitions for token in definition]
     words = list(text)
     fixed = len(plan.head) + len(plan.opening) + len(answer)
@@ -309,15 +310,17 @@ def _frame(
 def _render(tokenizer: PreTrainedTokenizerBase, content: str) -> str:
     from jinja2 import TemplateError
 
-    options: dict[str, Any] = {
-        "enable_thinking": False,
-        "date_string": _FIXED_DAY,
-        "strftime_now": lambda _: _FIXED_DAY,
-    }
+    # A macro hides the clock that transformers gives to templates under the same name.
+    template = f"{{%- macro strftime_now(f) -%}}{_FIXED_DAY}{{%- endmacro -%}}{tokenizer.chat_template}"
     try:
         return str(
             tokenizer.apply_chat_template(
-                [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True, **options
+                [{"role": "user", "content": content}],
+                chat_template=template,
+                tokenize=False,
+                add_generation_prompt=True,
+                enable_thinking=False,
+                date_string=_FIXED_DAY,
             )
         )
     except TemplateError as error:

@@ -14,6 +14,7 @@ reads share the pass.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from guided_refine.errors import InputError
+from guided_refine.scoring.block_attention import PrefixBlocks, block_attention
+from guided_refine.scoring.packing import Layout, Packed
 
 if TYPE_CHECKING:
     from guided_refine.scoring.prompt import PromptPlan
+
+logger = logging.getLogger(__name__)
 
 _ROWS_OF_FULL_HEAD = 256
 
@@ -39,11 +44,28 @@ class DigitLogits:
     inside: torch.Tensor | None
 
 
-@dataclass(frozen=True)
-class _Prefix:
-    """Keys and values of head, definitions and opening, per layer, shape (1, heads, prefix, dim)."""
+class Prefix:
+    """Keys and values of head, definitions and opening: per layer (1, heads, prefix, dim)."""
 
-    layers: list[tuple[torch.Tensor, torch.Tensor]]
+    def __init__(self, layers: list[tuple[torch.Tensor, torch.Tensor]], layout: Layout) -> None:
+        self.layers = layers
+        self._layout = layout
+        self._blocks: dict[int, PrefixBlocks] = {}
+
+    def blocks(self, layer: int) -> PrefixBlocks:
+        """One layer sorted by what may see it."""
+        if layer not in self._blocks:
+            self._blocks[layer] = self._layout.split_prefix(*self.layers[layer])
+        return self._blocks[layer]
+
+    def cache(self, batch: int) -> Any:
+        """The whole as a cache for a batch."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache()
+        for index, (keys, values) in enumerate(self.layers):
+            cache.update(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1), index)
+        return cache
 
 
 def soft_scores(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -69,6 +91,10 @@ class SlotReader:
     `model` is a transformers causal LM or a `peft.PeftModel` around one. Under `torch.no_grad()` the shared prefix is
     encoded once and kept until `clear()`; call that after the weights changed. With gradients enabled it is encoded
     in every call, so that gradients reach it.
+
+    Visibility is kept by `block_attention` where the model's attention can be replaced, else by a mask; the first call
+    compares the two on a short text and takes the mask where they differ. Raises `InputError` for a model that follows
+    neither (recurrent models, attention biased by distance in the sequence).
     """
 
     def __init__(self, model: Any, plan: PromptPlan) -> None:
@@ -80,10 +106,12 @@ class SlotReader:
         self._config = causal.config.get_text_config()
         if self._decoder is causal or self._head is None:
             raise InputError(f"a {type(causal).__name__} is not a causal language model with an output head")
-        self._kept: _Prefix | None = None
-        self._device = causal.get_input_embeddings().weight.device
-        self._dtype = causal.get_input_embeddings().weight.dtype
-        self._layout()
+        embedding = causal.get_input_embeddings().weight
+        self._device, self._dtype = embedding.device, embedding.dtype
+        self._layout = Layout(plan, self._device, self._dtype)
+        self._digits = torch.tensor(plan.digits, dtype=torch.long, device=self._device)
+        self._kept: Prefix | None = None
+        self._in_blocks: bool | None = None
 
     def clear(self) -> None:
         """Forget the encoded prefix."""
@@ -108,130 +136,110 @@ class SlotReader:
         for text, row in zip(texts, points, strict=True):
             if any(not 0 <= p <= len(text) for p in row):
                 raise ValueError(f"reads {row} of a text with {len(text)} tokens")
-        ids, positions, mask, rows = self._pack(texts, points)
-        cache = self._prefix_for(len(texts))
-        output = self._decoder(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        hidden = output.last_hidden_state.flatten(0, 1)[rows]
+        if self._in_blocks is None:
+            self._in_blocks = self._choose()
+        hidden = self._hidden(self._layout.pack(texts, points), self._in_blocks)
         logits = self._project(hidden, digits_only=True)
         if not torch.isfinite(logits).all():
             raise InputError(
                 f"{type(self.model).__name__} gives logits that are not finite in {self._dtype}; "
                 "set llm_options.dtype=float32, or the weights are damaged"
             )
-        shape = (len(rows) // len(self.plan.names), len(self.plan.names))
+        shape = (len(hidden) // len(self.plan.names), len(self.plan.names))
         mass = self._inside(hidden, logits).view(shape) if inside else None
         return DigitLogits(logits.view(*shape, 9), mass)
 
-    # ------------------------------------------------------------------ layout of what every pass shares
-
-    def _layout(self) -> None:
-        """Ids, positions and visibility of the prefix and of one read's slots: `owner` says which attribute."""
-        plan, long = self.plan, torch.long
-        ids, positions, owner = list(plan.head), list(range(len(plan.head))), [-1] * len(plan.head)
-        for a, definition in enumerate(plan.definitions):
-            ids += definition
-            positions += range(plan.definition_start, plan.definition_start + len(definition))
-            owner += [a] * len(definition)
-        ids += plan.opening
-        positions += range(plan.opening_start, plan.text_start)
-        owner += [-1] * len(plan.opening)
-        self._prefix_ids = torch.tensor(ids, dtype=long, device=self._device)
-        self._prefix_positions = torch.tensor(positions, dtype=long, device=self._device)
-        prefix_owner = torch.tensor(owner, dtype=long, device=self._device)
-        n = len(ids)
-        causal = torch.ones(n, n, dtype=torch.bool, device=self._device).tril()
-        shared = (prefix_owner == -1).unsqueeze(0)
-        same = prefix_owner.unsqueeze(1) == prefix_owner.unsqueeze(0)
-        self._prefix_sees = causal & (shared | same)
-        self._text_sees_prefix = shared
-        slot = [
-            (token, place, a) for a, tokens in enumerate(plan.slots) for place, token in enumerate(tokens)
-        ]
-        self._slot_ids = torch.tensor([s[0] for s in slot], dtype=long, device=self._device)
-        self._slot_places = torch.tensor([s[1] for s in slot], dtype=long, device=self._device)
-        slot_owner = torch.tensor([s[2] for s in slot], dtype=long, device=self._device)
-        self._slot_sees_prefix = shared | (slot_owner.unsqueeze(1) == prefix_owner.unsqueeze(0))
-        m = len(slot)
-        self._slot_sees_slot = (slot_owner.unsqueeze(1) == slot_owner.unsqueeze(0)) & torch.ones(
-            m, m, dtype=torch.bool, device=self._device
-        ).tril()
-        lengths = torch.tensor([len(tokens) for tokens in plan.slots], device=self._device)
-        self._slot_ends = lengths.cumsum(0) - 1
-        self._digits = torch.tensor(plan.digits, dtype=long, device=self._device)
-
-    def _pack(
-        self, texts: Sequence[Sequence[int]], points: list[list[int]]
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Ids and positions (batch, q), mask (batch, 1, q, prefix + q), and the flat rows of the slots' last tokens.
-
-        q = longest text + most reads * slot tokens; a row with fewer reads repeats a read at 0 that nobody looks at.
-        """
-        device, plan = self._device, self.plan
-        b, t = len(texts), max(map(len, texts))
-        r, s, p = max(map(len, points)), len(self._slot_ids), len(self._prefix_ids)
-        q = t + r * s
-        ids = torch.zeros(b, q, dtype=torch.long)
-        at = torch.zeros(b, r, dtype=torch.long)
-        for row, (text, reads) in enumerate(zip(texts, points, strict=True)):
-            ids[row, : len(text)] = torch.as_tensor(list(text), dtype=torch.long)
-            at[row, : len(reads)] = torch.as_tensor(reads, dtype=torch.long)
-        ids, at = ids.to(device), at.to(device)
-        ids[:, t:] = self._slot_ids.repeat(r)
-        places = torch.arange(t, device=device)
-        slot_positions = plan.text_start + at.unsqueeze(-1) + self._slot_places
-        positions = torch.cat([(plan.text_start + places).expand(b, t), slot_positions.flatten(1)], dim=1)
-        sees = torch.zeros(b, q, p + q, dtype=torch.bool, device=device)
-        sees[:, :t, :p] = self._text_sees_prefix
-        sees[:, t:, :p] = self._slot_sees_prefix.repeat(r, 1)
-        # Texts are padded on the right, so causality alone hides padding from every real token.
-        sees[:, :t, p : p + t] = places.unsqueeze(0) <= places.unsqueeze(1)
-        before = places < at.unsqueeze(-1)
-        sees[:, t:, p : p + t] = before.repeat_interleave(s, dim=1)
-        sees[:, t:, p + t :] = torch.block_diag(*[self._slot_sees_slot] * r).bool()
-        asked = torch.tensor([[j < len(reads) for j in range(r)] for reads in points], device=device)
-        ends = t + torch.arange(r, device=device).unsqueeze(1) * s + self._slot_ends
-        flat = torch.arange(b, device=device).view(b, 1, 1) * q + ends
-        return ids, positions, self._additive(sees), flat[asked].flatten()
-
-    def _additive(self, sees: torch.Tensor) -> torch.Tensor:
-        """Zero where visible, the dtype's least number elsewhere; every row sees the head, so none is all hidden."""
-        mask = torch.zeros(sees.shape, dtype=self._dtype, device=self._device)
-        return mask.masked_fill_(~sees, torch.finfo(self._dtype).min).unsqueeze(1)
-
     # ------------------------------------------------------------------ the model
 
-    def _encode_prefix(self) -> _Prefix:
+    def _hidden(self, packed: Packed, in_blocks: bool) -> torch.Tensor:
+        """States (slots asked for, dim) of the slots' last tokens."""
+        prefix = self._prefix()
+        if in_blocks:
+            with block_attention(self._config):
+                output = self._decoder(
+                    input_ids=packed.ids,
+                    position_ids=packed.positions,
+                    # Visibility comes from the blocks; a mask of four dimensions keeps the model from making its own.
+                    attention_mask=torch.zeros(1, 1, 1, 1, dtype=self._dtype, device=self._device),
+                    use_cache=False,
+                    slot_blocks=self._layout.blocks(
+                        packed, [prefix.blocks(i) for i in range(len(prefix.layers))]
+                    ),
+                )
+        else:
+            output = self._decoder(
+                input_ids=packed.ids,
+                position_ids=packed.positions,
+                attention_mask=self._layout.mask(packed),
+                past_key_values=prefix.cache(len(packed.ids)),
+                use_cache=True,
+            )
+        return output.last_hidden_state.flatten(0, 1)[packed.ends]
+
+    def _prefix(self) -> Prefix:
+        if not torch.is_grad_enabled():
+            if self._kept is None:
+                self._kept = self._encode_prefix()
+            return self._kept
+        return self._encode_prefix()
+
+    def _encode_prefix(self) -> Prefix:
         from transformers import DynamicCache
 
         # Made without a configuration, a cache keeps every key, also those of layers with a sliding window.
         output = self._decoder(
-            input_ids=self._prefix_ids.unsqueeze(0),
-            attention_mask=self._additive(self._prefix_sees.unsqueeze(0)),
-            position_ids=self._prefix_positions.unsqueeze(0),
+            input_ids=self._layout.prefix_ids.unsqueeze(0),
+            attention_mask=self._layout.prefix_mask(),
+            position_ids=self._layout.prefix_positions.unsqueeze(0),
             past_key_values=DynamicCache(),
             use_cache=True,
         )
-        return _Prefix([(layer.keys, layer.values) for layer in output.past_key_values.layers])
+        return Prefix([(layer.keys, layer.values) for layer in output.past_key_values.layers], self._layout)
 
-    def _prefix_for(self, batch: int) -> Any:
-        from transformers import DynamicCache
+    @torch.no_grad()
+    def _choose(self) -> bool:
+        """Whether blocks give what the mask gives, and the mask what it gives for the last attribute on its own."""
+        text = (self.plan.opening * 4)[:6]
+        packed = self._layout.pack([text], [[2, len(text)]])
+        training = self.model.training
+        self.model.eval()
+        try:
+            masked = self._checked(packed, in_blocks=False)
+            if masked is not None and len(self.plan.names) > 1:
+                last = SlotReader(self.model, self.plan.select([len(self.plan.names) - 1]))
+                alone = last._checked(last._layout.pack([text], [[2, len(text)]]), in_blocks=False)
+                if alone is None or not self._close(masked[:, -1:], alone):
+                    masked = None
+            if masked is None:
+                raise InputError(
+                    f"{type(self.model).__name__} does not follow attention masks and position ids, so its scores of one "
+                    "attribute would depend on the others; use a plain transformer such as Llama, Qwen or Mistral"
+                )
+            blocks = self._checked(packed, in_blocks=True)
+        finally:
+            self.model.train(training)
+            self.clear()
+        if blocks is None or not self._close(masked, blocks):
+            logger.info(
+                "%s: visibility by mask (its attention cannot be replaced)", type(self.model).__name__
+            )
+            return False
+        return True
 
-        if torch.is_grad_enabled():
-            prefix = self._encode_prefix()
-        else:
-            if self._kept is None:
-                self._kept = self._encode_prefix()
-            prefix = self._kept
-        cache = DynamicCache()
-        for index, (keys, values) in enumerate(prefix.layers):
-            cache.update(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1), index)
-        return cache
+    def _checked(self, packed: Packed, *, in_blocks: bool) -> torch.Tensor | None:
+        try:
+            hidden = self._hidden(packed, in_blocks)
+        except (NotImplementedError, TypeError, RuntimeError, AttributeError, ValueError):
+            # Whatever a model's own code makes of arguments that it was not written for.
+            return None
+        return self._project(hidden, digits_only=True).view(-1, len(self.plan.names), 9)
+
+    def _close(self, one: torch.Tensor, other: torch.Tensor) -> bool:
+        if not (torch.isfinite(one).all() and torch.isfinite(other).all()):
+            return True  # a damaged model, which the caller reports as such
+        tolerance = 1e-3 if self._dtype in (torch.float32, torch.float64) else 0.1
+        scale = max(1.0, float(one.abs().max()))
+        return float((one - other).abs().max()) <= tolerance * scale
 
     def _project(self, hidden: torch.Tensor, *, digits_only: bool) -> torch.Tensor:
         """Logits (rows, 9 or vocabulary) float32, with the scaling that some families put behind the head."""

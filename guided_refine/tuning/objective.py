@@ -50,8 +50,12 @@ class Terms:
 
     def values(self) -> dict[str, float]:
         """Plain numbers under the column names of `curves.csv`."""
+        both = None
+        if self.template is not None and self.digit_mass is not None:
+            both = self.template + self.digit_mass
         parts = {
             "recommendation": self.recommendation,
+            "format": both,
             "template": self.template,
             "digit_mass": self.digit_mass,
             "anchor": self.anchor,
@@ -97,7 +101,9 @@ class Objective:
         """All terms of one step, with gradients. Random numbers depend on (seed, step) only."""
         c = self._config
         only_adapter_dropout(self._model)
-        torch.manual_seed(int(np.random.SeedSequence([self._seed, batch.step]).generate_state(1, np.uint64)[0] >> 1))
+        torch.manual_seed(
+            int(np.random.SeedSequence([self._seed, batch.step]).generate_state(1, np.uint64)[0] >> 1)
+        )
         user_texts = [self._texts.user(u, p) for u, p in zip(batch.users, batch.positions, strict=True)]
         users = self._read(self._tuned["user"], user_texts, inside=c.format_weight > 0)
         items = None

@@ -6,13 +6,22 @@ import math
 from pathlib import Path
 from typing import Any
 
+from peft import PeftModel
 from torch import Tensor, nn
 from torch.utils.data import SequentialSampler
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from guided_refine.config import TuneConfig
 from guided_refine.errors import InputError
 from guided_refine.progress import Task
+from guided_refine.tuning.artefact import write_curves
 from guided_refine.tuning.batches import Examples, collate
 from guided_refine.tuning.checkpoints import seal
 from guided_refine.tuning.objective import Objective
@@ -21,9 +30,7 @@ from guided_refine.tuning.objective import Objective
 WARM_UP = 0.1
 
 
-def training_arguments(
-    config: TuneConfig, folder: Path, *, seed: int, on_cpu: bool, dtype: str
-) -> TrainingArguments:
+def training_arguments(config: TuneConfig, folder: Path, *, seed: int, on_cpu: bool) -> TrainingArguments:
     """The trainer's settings; all that touches numbers comes from `config` and `seed`."""
     return TrainingArguments(
         output_dir=str(folder),
@@ -60,17 +67,19 @@ class TuneTrainer(Trainer):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: PeftModel,
         objective: Objective,
         examples: Examples,
         arguments: TrainingArguments,
         *,
         evaluate_every: int,
-        task: Task | None = None,
+        curves: Path,
+        task: Task,
     ) -> None:
         super().__init__(model=model, args=arguments, train_dataset=examples, data_collator=collate)
+        self._peft_model, self._examples = model, examples
         self.remove_callback(PrinterCallback)
-        self.add_callback(_AfterSave())
+        self.add_callback(_Hooks(self, curves))
         self._objective = objective
         self._held_out = examples.held_out()
         self._evaluate_every = evaluate_every
@@ -79,7 +88,7 @@ class TuneTrainer(Trainer):
         self.tokens = 0
 
     def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
-        return SequentialSampler(self.train_dataset)
+        return SequentialSampler(self._examples)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not estimated: the base class expects one tensor of token ids."""
@@ -108,22 +117,35 @@ class TuneTrainer(Trainer):
         if "loss" in logs:
             logs.update(self._terms)
             step = self.state.global_step
-            if self._held_out is not None and (
-                step % self._evaluate_every == 0 or step == self.state.max_steps
-            ):
-                logs.update(self._objective.rank_held_out(self._held_out))
-            if self._task is not None:
-                self._task.advance(loss=logs["loss"], recommendation=logs["recommendation"])
+            if step % self._evaluate_every == 0 or step == self.state.max_steps:
+                logs.update(self.rank_held_out())
+            self._task.advance(loss=logs["loss"])
         super().log(logs, start_time)
+
+    def rank_held_out(self) -> dict[str, float]:
+        """See `Objective.rank_held_out`; empty where the data are too small to hold anything out."""
+        return {} if self._held_out is None else self._objective.rank_held_out(self._held_out)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         # Only the adapter, and never the embeddings: the default asks the hub whether the base model is known.
         assert output_dir is not None
-        self.model.save_pretrained(output_dir, save_embedding_layers=False)
+        self._peft_model.save_pretrained(output_dir, save_embedding_layers=False)
 
 
-class _AfterSave(TrainerCallback):
+class _Hooks(TrainerCallback):
+    """Row 0 of the curves before the first step; a seal and the curves so far after every checkpoint."""
+
+    def __init__(self, trainer: TuneTrainer, curves: Path) -> None:
+        self._trainer, self._curves = trainer, curves
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if state.global_step == 0:
+            state.log_history.append({"step": 0, **self._trainer.rank_held_out()})
+
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         seal(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+        write_curves(self._curves, state.log_history)

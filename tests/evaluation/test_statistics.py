@@ -87,6 +87,13 @@ def test_samples_without_a_value_are_left_out() -> None:
     assert np.isnan(summarise(0.5, np.array([np.nan])).lower)
 
 
+def test_p_is_not_limited_by_the_number_of_samples() -> None:
+    """Else nothing could be claimed among many comparisons, however clear it is."""
+    clear = np.random.default_rng(5).normal(1, 1, (400, 1))
+    assert bootstrap_means(clear, samples=100)[0].p < 1e-6
+    assert 0 < bootstrap_means(np.ones((400, 1)), samples=100)[0].p <= 2 / 101
+
+
 def test_holm_by_hand() -> None:
     # 0.01 * 4 = 0.04; 0.02 * 3 = 0.06; 0.03 * 2 = 0.06; 0.04 * 1 = 0.04, lifted to the step before.
     found = holm(np.array([0.02, np.nan, 0.01, 0.04, 0.03]))

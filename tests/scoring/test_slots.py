@@ -47,7 +47,9 @@ def llama() -> Any:
 def test_equal_to_the_naive_oracle(family: str, plan: PromptPlan, texts: list[list[int]]) -> None:
     model = tiny_model(family, 512)
     with torch.no_grad():
-        read = SlotReader(model, plan).digit_logits(texts, inside=True)
+        reader = SlotReader(model, plan)
+        read = reader.digit_logits(texts, inside=True)
+        print(family, reader._in_blocks)
         for b, text in enumerate(texts):
             for a in range(len(plan.names)):
                 every = naive_logits(model, plan, text, a)

@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 import torch
 
+from guided_refine.data.dataset import Dataset, from_frames
 from guided_refine.scoring.attributes import Attribute, AttributeSet
 from guided_refine.scoring.prompt import PromptPlan
 
@@ -96,3 +98,20 @@ def naive_logits(model: Any, plan: PromptPlan, text: list[int], attribute: int) 
         use_cache=False,
     )
     return output.logits[0, -1].float()
+
+
+def make_dataset(users: int = 5, items: int = 12) -> Dataset:
+    """Twelve small stories, five users with histories of 7 to 11 events."""
+    things = ["dog", "cat", "ball", "ghost", "king", "tree", "ship", "bird", "cake", "bear", "star", "frog"]
+    frame = pd.DataFrame(
+        {
+            "item_id": [f"i{i}" for i in range(items)],
+            "title": [f"The {things[i % 12]}" for i in range(items)],
+            "text": [
+                f"The {things[i % 12]}. A {'sad' if i % 3 else 'funny'} story, part {i}."
+                for i in range(items)
+            ],
+        }
+    )
+    rows = [(f"u{u}", f"i{(u * 5 + k * 7) % items}") for u in range(users) for k in range(7 + u % 5)]
+    return from_frames("stories", frame, pd.DataFrame(rows, columns=["user_id", "item_id"]))

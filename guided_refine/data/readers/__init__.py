@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from guided_refine.data.raw import RawData
-from guided_refine.data.readers import amazon, movielens, recbole, steam, tables
+from guided_refine.data.readers import amazon, movielens, prepared, recbole, steam, tables
 
 ReaderFn = Callable[[Path | None, dict[str, Any], RawData], None]
 
@@ -24,6 +24,7 @@ READERS: dict[str, ReaderFn] = {
     "amazon": amazon.read,
     "steam": steam.read,
     "recbole": recbole.read,
+    "prepared": prepared.read,
     "sample": _sample,
 }
 
@@ -33,5 +34,6 @@ DESCRIPTIONS: dict[str, str] = {
     "amazon": "Amazon reviews 2014, 2018, 2023: review file and meta_ file, .json or .jsonl, plain or .gz",
     "steam": "Steam (UCSD): australian_user_reviews or steam_reviews, with steam_games",
     "recbole": "RecBole atomic files: NAME.inter and NAME.item",
+    "prepared": "a folder that data prepare wrote",
     "sample": "the embedded sample, drawn from known attribute values; needs no source",
 }

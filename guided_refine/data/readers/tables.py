@@ -97,14 +97,14 @@ def _table(
     file: SourceFile, on_fault: OnFault, encoding: str, *, need: list[str], only: list[str] | None = None
 ) -> tuple[list[str], Iterator[tuple[int, list[Any]]]]:
     if file.name.endswith(".parquet"):
-        return _parquet_rows(file, need, only)
+        return parquet_rows(file, need, only)
     header, rows = csv_rows(file, on_fault, encoding=encoding)
     need_columns(file, header, *need)
     return header, rows
 
 
-def _parquet_rows(
-    file: SourceFile, need: list[str], only: list[str] | None
+def parquet_rows(
+    file: SourceFile, need: list[str], only: list[str] | None = None
 ) -> tuple[list[str], Iterator[tuple[int, list[Any]]]]:
     """Header and rows, read batch by batch; the first data row is row 1."""
     import pyarrow
@@ -122,7 +122,7 @@ def _parquet_rows(
     def rows() -> Iterator[tuple[int, list[Any]]]:
         row = 0
         try:
-            for batch in table.iter_batches(batch_size=32_768, columns=header):
+            for batch in table.iter_batches(batch_size=8_192, columns=header):
                 columns = [batch.column(name).to_pylist() for name in header]
                 for values in zip(*columns, strict=True):
                     row += 1

@@ -1,0 +1,177 @@
+"""What the run gained: headline, all rows with differences and intervals, training curves."""
+
+from typing import Any
+
+import dashboard_charts as charts
+import dashboard_ui as ui
+import pandas as pd
+import streamlit as st
+
+from guided_refine.runfolder import RunFolder
+
+
+def headline(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> None:
+    """One card per backbone: the refined model and its distance to the base."""
+    name = ui.metric_name(metric)
+    refined = rows[rows["variant"] == "refined"]
+    if refined.empty:
+        return
+    for column, (_, row) in zip(st.columns(len(refined)), refined.iterrows(), strict=True):
+        gain = _difference(differences, row["backbone"], "refined", metric)
+        with column:
+            st.metric(
+                f"{ui.readable(row['backbone'])} refined, {name}",
+                f"{row[metric]:.4f}",
+                None if gain is None else f"{gain['mean']:+.4f} to base",
+                border=True,
+            )
+            if gain is not None:
+                st.caption(_verdict(gain, _difference(differences, row["backbone"], "shuffled", metric)))
+
+
+def _difference(differences: pd.DataFrame, backbone: str, variant: str, metric: str) -> dict[str, Any] | None:
+    if differences.empty:
+        return None
+    found = differences[
+        (differences["backbone"] == backbone)
+        & (differences["variant"] == variant)
+        & (differences["metric"] == metric)
+    ]
+    return None if found.empty else found.iloc[0].to_dict()
+
+
+def _verdict(gain: dict[str, Any], shuffled: dict[str, Any] | None) -> str:
+    share = gain["relative"]
+    text = f"{share:+.1%} " if share is not None and pd.notna(share) else ""
+    text += f"[{gain['lower']:+.4f}, {gain['upper']:+.4f}]"
+    if gain["lower"] > 0:
+        text += ": better than the base"
+    elif gain["upper"] < 0:
+        text += ": worse than the base"
+    else:
+        text += ": not told apart from the base"
+    if shuffled is not None:
+        text += f"; with shuffled scores {shuffled['mean']:+.4f}"
+    return ui.plain(text + ".")
+
+
+def table(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> None:
+    """Every variant, averaged over its seeds."""
+    name = ui.metric_name(metric)
+    shown = []
+    for (backbone, variant), same in rows.groupby(["backbone", "variant"], sort=False):
+        gain = _difference(differences, backbone, variant, metric)
+        line: dict[str, Any] = {
+            "backbone": ui.readable(backbone),
+            "variant": ui.readable(variant),
+            **{
+                ui.metric_name(m): same[m].mean()
+                for m in dict.fromkeys([metric, "ndcg@10", "recall@10", "mrr"])
+                if m in same
+            },
+            "to base": f"{gain['mean']:+.4f}" if gain else "",
+            "95 % interval": f"{gain['lower']:+.4f} to {gain['upper']:+.4f}" if gain else "",
+            "corrected p": f"{p:.4f}" if gain and pd.notna(p := gain.get("p_corrected")) else "",
+            "seeds": len(same),
+            "steps": int(same["steps"].mean()),
+            "converged": "yes" if same["converged"].all() else "not converged",
+        }
+        shown.append(line)
+    number = st.column_config.NumberColumn(format="%.4f")
+    formats: dict[str, Any] = dict.fromkeys((name, "NDCG@10", "Recall@10", "MRR"), number)
+    st.dataframe(pd.DataFrame(shown), hide_index=True, column_config=formats)
+
+
+def curves(folder: RunFolder) -> None:
+    """Validation over epochs for every model that has trained, and the losses of tuning."""
+    config = folder.config()
+    left, right = st.columns(2)
+    with left:
+        st.subheader("Training")
+        backbone = st.segmented_control(
+            "Backbone", config.backbones, default=config.backbones[0], format_func=ui.readable
+        )
+        frames = []
+        for variant in config.variants_of(backbone or config.backbones[0]):
+            curve = ui.csv_of(
+                folder.unit(backbone or config.backbones[0], variant, config.all_seeds[0]) / "curve.csv"
+            )
+            if curve is not None and not curve.empty:
+                frames.append(curve.assign(variant=variant))
+        rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+        measured = [c for c in rows.columns if "ndcg" in c] or [c for c in rows.columns if "loss" in c]
+        if measured and "epoch" in rows:
+            st.altair_chart(
+                charts.lines(
+                    rows,
+                    "epoch",
+                    measured[0],
+                    "variant",
+                    x_title="epoch",
+                    y_title=f"validation {ui.readable(measured[0])}",
+                )
+            )
+        else:
+            st.caption("No model of this backbone has trained yet.")
+    with right:
+        st.subheader("Tuning the language model")
+        tuning = ui.csv_of(folder.tuning / "curves.csv")
+        if tuning is None or tuning.empty:
+            st.caption("No tuning curve in this run (tuning is off, or has not started).")
+            return
+        step = "step" if "step" in tuning else tuning.columns[0]
+        losses = [c for c in tuning.columns if c != step and pd.api.types.is_numeric_dtype(tuning[c])]
+        picked = st.selectbox("Curve", losses, format_func=ui.readable)
+        st.altair_chart(
+            charts.lines(
+                tuning[[step, picked]]
+                .dropna()
+                .rename(columns={picked: "value", step: "step"})
+                .assign(series=picked),
+                "step",
+                "value",
+                "series",
+                x_title="step",
+                y_title=ui.readable(picked),
+            )
+        )
+
+
+def main() -> None:
+    """The page."""
+    folder = ui.run_folder()
+    st.title("What the run gained")
+    metrics, differences = ui.json_of(folder.metrics), ui.json_of(folder.differences)
+    if not metrics:
+        ui.nothing_yet("No model of this run is evaluated yet.", folder)
+        curves(folder)
+        return
+    rows, changes = pd.DataFrame(metrics), pd.DataFrame(differences or [])
+    known = [c for c in rows.columns if c.startswith(("ndcg", "recall", "mrr"))]
+    metric = st.selectbox(
+        "Metric",
+        known,
+        index=known.index("ndcg@10") if "ndcg@10" in known else 0,
+        format_func=ui.metric_name,
+        width=220,
+    )
+    headline(rows.groupby(["backbone", "variant"], sort=False)[known].mean().reset_index(), changes, metric)
+    if not changes.empty:
+        st.subheader("Difference to the base")
+        picked = changes[changes["metric"] == metric].copy()
+        picked["label"] = [
+            f"{ui.readable(b)}, {ui.readable(v)}"
+            for b, v in zip(picked["backbone"], picked["variant"], strict=True)
+        ]
+        st.altair_chart(charts.gains(picked, ui.metric_name(metric)))
+        st.caption(
+            "Points: mean over users; lines: 95 % intervals from a paired bootstrap over users. "
+            "A gain counts when it leaves zero out and the controls (shuffled, random columns, warm restart) do not show it."
+        )
+    st.subheader("All models")
+    table(rows, changes, metric)
+    st.caption(f"{int(rows['n_users'].max())} users tested; full ranking, seen items filtered.")
+    curves(folder)
+
+
+main()

@@ -1,0 +1,280 @@
+"""`Backbone`: a sequential recommender over any item table, with fit, score, recommend, save and load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from guided_refine.backbones.histories import Histories
+from guided_refine.backbones.model import SequenceModel
+from guided_refine.backbones.tables import ItemTable, UserTerm
+from guided_refine.backbones.training import FitResult, torch_threads, train
+from guided_refine.backbones.validation import SCORE_ELEMENTS
+from guided_refine.config import TrainConfig
+from guided_refine.data.dataset import Dataset
+from guided_refine.data.split import Part
+from guided_refine.errors import InputError, nearest
+from guided_refine.progress import Progress
+
+
+class Backbone:
+    """GRU4Rec, SASRec or BERT4Rec (`kind`) over an `ItemTable` and an optional `UserTerm`.
+
+    Weights start from `seed` (the encoder) and from what the table and term were given. The user term must
+    number users as the dataset that `fit` gets.
+
+    >>> from guided_refine.backbones.tables import IdTable
+    >>> items = pd.DataFrame({"item_id": list("abcde"), "title": list("ABCDE"), "text": ""})
+    >>> rows = pd.DataFrame({"user_id": list("uuuuvvvv"), "item_id": list("abcdbcde")})
+    >>> from guided_refine.data.dataset import from_frames
+    >>> dataset = from_frames("tiny", items, rows)
+    >>> backbone = Backbone("sasrec", IdTable(5, 8), None, TrainConfig(max_epochs=1, threads=1), seed=0)
+    >>> backbone.fit(dataset).epochs
+    1
+    >>> backbone.recommend(["u"], k=2).columns.tolist()
+    ['user_id', 'item_id', 'rank', 'score']
+    """
+
+    def __init__(
+        self, kind: str, table: ItemTable, term: UserTerm | None, config: TrainConfig, seed: int
+    ) -> None:
+        self.kind, self.config, self.seed = kind, config, seed
+        self.model = SequenceModel(kind, table, term, config, seed).eval()
+        self.item_ids: list[str] = []
+        self.user_ids: list[str] = []
+        self.histories = Histories.stack([])
+        self._start = self._weights()
+        self._bound: tuple[Dataset, np.ndarray] | None = None
+
+    @property
+    def table(self) -> ItemTable:
+        """The item table."""
+        return self.model.table
+
+    @property
+    def term(self) -> UserTerm | None:
+        """The user term, where there is one."""
+        return self.model.term
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def restarted(self, seed: int) -> Backbone:
+        """A copy whose training starts from this one's present weights, with a fresh optimiser."""
+        import copy
+
+        other = copy.copy(self)
+        other.model = copy.deepcopy(self.model)
+        other.seed, other._start, other._bound = seed, other._weights(), None
+        return other
+
+    # ---------------------------------------------------------------- training
+
+    def fit(
+        self, dataset: Dataset, checkpoint: Path | None = None, progress: Progress | None = None
+    ) -> FitResult:
+        """Train on the training part until validation NDCG@10 stops rising.
+
+        Every call starts from the weights this backbone was built (or loaded, or `restarted`) with. With
+        `checkpoint` (a folder) a killed training goes on after its last whole epoch; see `training.train`.
+        Raises `InputError` when the dataset has another catalog than the item table, or nothing to learn from.
+        """
+        if dataset.n_items != self.table.n_items:
+            raise InputError(
+                f"the item table holds {self.table.n_items} items, but {dataset.name} has {dataset.n_items}; "
+                "build the table for this dataset"
+            )
+        self.model.load_state_dict(self._start)
+        self.item_ids, self.user_ids = dataset.item_ids.tolist(), list(dataset.user_ids)
+        self.histories = Histories.stack([dataset.visible(u, "test") for u in range(dataset.n_users)])
+        self._bound = (dataset, np.arange(dataset.n_users))
+        return train(
+            self.model,
+            dataset,
+            self.config,
+            self.seed,
+            kind=self.kind,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+
+    # ---------------------------------------------------------------- scoring
+
+    def _own_users(self, dataset: Dataset) -> np.ndarray:
+        """Numbers under which this backbone knows the dataset's users, -1 for unknown; checks the catalog."""
+        if self._bound is None or self._bound[0] is not dataset:
+            if not self.item_ids:
+                if dataset.n_items != self.table.n_items:
+                    raise InputError(
+                        f"the item table holds {self.table.n_items} items, but {dataset.name} has {dataset.n_items}"
+                    )
+                own = np.arange(dataset.n_users)
+            else:
+                if dataset.item_ids.tolist() != self.item_ids:
+                    raise InputError(
+                        f"{dataset.name} has another catalog than the one this {self.kind} was trained on; "
+                        "score the dataset it was trained with, or train again"
+                    )
+                number = pd.Series(np.arange(len(self.user_ids)), index=self.user_ids)
+                own = number.reindex(dataset.user_ids).fillna(-1).to_numpy(dtype=np.int64)
+            self._bound = (dataset, own)
+        return self._bound[1]
+
+    def states(self, users: np.ndarray, part: Part, dataset: Dataset) -> np.ndarray:
+        """What is compared with item vectors to predict the `part` target; float32 (users, width).
+
+        `users` are the dataset's numbers. Only `dataset.visible(user, part)` is read.
+        """
+        users = np.asarray(users, dtype=np.int64)
+        own = self._own_users(dataset)[users]
+        histories = Histories.stack([dataset.visible(int(u), part) for u in users])
+        return self._states(histories, torch.from_numpy(own))
+
+    @torch.no_grad()
+    def _states(self, histories: Histories, own: Tensor) -> np.ndarray:
+        self.model.eval()
+        out = torch.zeros(len(histories), self.table.width)
+        order = torch.argsort(histories.length, descending=True, stable=True)
+        with torch_threads(self.config.threads):
+            for rows in order.split(512):
+                items, lengths, _ = histories.recent(rows, self.model.encoder.context)
+                out[rows] = self.model.state(items, lengths, own[rows], histories.length[rows])
+        return out.numpy()
+
+    def item_vectors(self) -> np.ndarray:
+        """Vectors of all items in catalog order, float32 (n_items, width)."""
+        return self.table.matrix().detach().numpy().copy()
+
+    def score(self, users: np.ndarray, part: Part, dataset: Dataset) -> np.ndarray:
+        """Scores of all items for the `part` target of each user, float32 (users, n_items).
+
+        Column `i` is item number `i + 1`. Nothing is filtered here.
+        """
+        vectors = self.item_vectors()
+        scores: np.ndarray = self.states(users, part, dataset) @ vectors.T
+        return scores
+
+    # ---------------------------------------------------------------- recommending
+
+    def recommend(
+        self,
+        users: Sequence[str],
+        k: int = 10,
+        filter_viewed: bool = True,
+        dataset: Dataset | None = None,
+    ) -> pd.DataFrame:
+        """The `k` best items for each user id: user_id, item_id, rank (from 1), score.
+
+        Histories are what the test split allows to see, from `dataset` or, without one, from the training
+        (they are saved with the weights). Users with fewer than `k` candidates get fewer rows.
+        Raises `InputError` for an unknown user, for `k` below 1, and before `fit`.
+        """
+        known = dataset.user_ids if dataset is not None else self.user_ids
+        if not self.item_ids:
+            raise InputError(f"this {self.kind} was not fitted; call fit(dataset) or load a saved one first")
+        number = {name: place for place, name in enumerate(known)}
+        for name in users:
+            if str(name) not in number:
+                raise InputError(
+                    f"no user '{name}': {nearest(str(name), known[:10_000])}; "
+                    "for somebody new use recommend_for_history"
+                )
+        rows = np.array([number[str(name)] for name in users], dtype=np.int64)
+        if dataset is not None:
+            own = torch.from_numpy(self._own_users(dataset)[rows])
+            histories = Histories.stack([dataset.visible(int(u), "test") for u in rows])
+        else:
+            own = torch.from_numpy(rows)
+            histories = Histories.stack([self.histories.sequence(int(u)).numpy() for u in rows])
+        names = np.array([str(name) for name in users], dtype=object)
+        found = list(self._best(self._states(histories, own), histories, k, filter_viewed))
+        table = pd.concat(found, ignore_index=True) if found else _ranked(np.zeros((0, 0)), np.zeros((0, 0)), 0)
+        table.insert(0, "user_id", names[table.pop("row").to_numpy()])
+        table["item_id"] = np.array(self.item_ids, dtype=object)[table["item_id"].to_numpy()]
+        return table
+
+    def recommend_for_history(
+        self,
+        item_ids: Sequence[str],
+        k: int = 10,
+        filter_viewed: bool = True,
+        user_scores: np.ndarray | None = None,
+    ) -> pd.DataFrame:
+        """The `k` best items for somebody who was not in training: item_id, rank, score.
+
+        `item_ids`: the history, oldest first. `user_scores`: a language model's scores of this person, one per
+        attribute in [0, 1]; without them they are estimated from the items' scores. The frame's
+        `attrs["user_scores"]` says which it was: "language model", "estimated", or "none" (no user term).
+        Raises `InputError` for an unknown item or an empty history.
+        """
+        if not self.item_ids:
+            raise InputError(f"this {self.kind} was not fitted; call fit(dataset) or load a saved one first")
+        number = {name: place + 1 for place, name in enumerate(self.item_ids)}
+        for name in item_ids:
+            if str(name) not in number:
+                raise InputError(f"no item '{name}': {nearest(str(name), self.item_ids[:10_000])}")
+        if len(item_ids) == 0:
+            raise InputError("the history is empty; give at least one item id")
+        histories = Histories.stack([np.array([number[str(name)] for name in item_ids])])
+        state = self._states(histories, torch.tensor([-1]))
+        source = "none"
+        if self.term is not None:
+            given = None if user_scores is None else torch.as_tensor(user_scores, dtype=torch.float32)[None]
+            with torch.no_grad():
+                state = state + self.term.unknown(histories.flat[None, : len(item_ids)], given).numpy()
+            source = "estimated" if given is None else "language model"
+        table = next(self._best(state, histories, k, filter_viewed)).drop(columns="row")
+        table["item_id"] = np.array(self.item_ids, dtype=object)[table["item_id"].to_numpy()]
+        table.attrs["user_scores"] = source
+        return table
+
+    def _best(
+        self, states: np.ndarray, histories: Histories, k: int, filter_viewed: bool
+    ) -> Iterator[pd.DataFrame]:
+        """Frames of row, item_id (as a place in the catalog), rank, score; equal scores in catalog order."""
+        if k < 1:
+            raise InputError(f"k must be 1 or more, not {k}")
+        vectors = torch.from_numpy(self.item_vectors())
+        batch = max(1, SCORE_ELEMENTS // len(vectors))
+        for start in range(0, len(states), batch):
+            rows = torch.arange(start, min(start + batch, len(states)))
+            scores = torch.from_numpy(states)[rows] @ vectors.T
+            if filter_viewed:
+                at, viewed = histories.pairs(rows)
+                scores[at, viewed - 1] = -torch.inf
+            values, places = scores.sort(dim=1, descending=True, stable=True)
+            width = min(k, scores.shape[1])
+            frame = _ranked(values[:, :width].numpy(), places[:, :width].numpy(), start)
+            yield frame[np.isfinite(frame["score"])].reset_index(drop=True)
+
+    # ---------------------------------------------------------------- files
+
+    def save(self, folder: Path | str) -> None:
+        """Write `model.safetensors` and `config.json`: all that `load` needs to recommend on its own."""
+        from guided_refine.backbones.storage import save_backbone
+
+        save_backbone(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Backbone:
+        """Read what `save` wrote; raises `InputError` when a file is missing or damaged."""
+        from guided_refine.backbones.storage import load_backbone
+
+        return load_backbone(Path(folder))
+
+
+def _ranked(values: np.ndarray, places: np.ndarray, first: int) -> pd.DataFrame:
+    n, k = values.shape
+    return pd.DataFrame(
+        {
+            "row": np.repeat(np.arange(first, first + n), k),
+            "item_id": places.reshape(-1).astype(np.int64),
+            "rank": np.tile(np.arange(1, k + 1), n),
+            "score": values.reshape(-1).astype(np.float32),
+        }
+    )

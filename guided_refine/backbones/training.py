@@ -1,0 +1,210 @@
+"""One training loop for every backbone and variant: same batches, same schedule, same stopping rule."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from guided_refine.backbones.checkpoint import Checkpoint, Counters, fingerprint
+from guided_refine.backbones.histories import Histories, shuffled_batches
+from guided_refine.backbones.model import SequenceModel
+from guided_refine.backbones.randomness import BATCHES, DROPOUT, derived_seed, seeded
+from guided_refine.backbones.validation import Validation
+from guided_refine.config import TrainConfig
+from guided_refine.data.dataset import Dataset
+from guided_refine.errors import InputError
+from guided_refine.progress import Progress, Task
+
+# Steps over which the learning rate rises to its full value: Adam's first steps are its least reliable.
+WARM_UP = 50
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a training went.
+
+    `converged`: patience ended it before `max_epochs` did. `seconds` add up over restarts.
+    `curve`: one row per epoch with epoch, loss, ndcg@10 (validation), seconds.
+    """
+
+    steps: int
+    epochs: int
+    best_epoch: int
+    best_ndcg: float
+    seconds: float
+    converged: bool
+    curve: list[dict[str, float]]
+
+
+def pick_device(wanted: str) -> torch.device:
+    """`auto` is a GPU where there is one, else the CPU; raises `InputError` for a device that is not there."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"train.device: '{wanted}' is not available here; use cpu or auto") from error
+    return torch.device(wanted)
+
+
+@contextmanager
+def torch_threads(threads: int | None) -> Iterator[None]:
+    """Use this many CPU threads inside; None leaves them as they are."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def train(
+    model: SequenceModel,
+    dataset: Dataset,
+    config: TrainConfig,
+    seed: int,
+    *,
+    kind: str,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Train `model` in place until validation NDCG@10 has not risen for `patience` epochs; best weights stay.
+
+    Reads `dataset.visible(user, "train")` and, to stop, the validation targets. With `checkpoint` (a folder)
+    every epoch is saved, and a later call with the same inputs continues after the last saved one and ends
+    with the same weights: each epoch draws its randomness from (seed, epoch) alone. On a CPU and with the same
+    number of threads the result is the same to the last bit; on a GPU some kernels add in varying order.
+
+    Raises `InputError` when nothing can be trained or validated, or when the loss is no longer a number.
+    """
+    progress = progress or Progress(quiet=True)
+    device = pick_device(config.device)
+    with torch_threads(config.threads), seeded(derived_seed(seed, DROPOUT)):
+        key = fingerprint(model, dataset, config, seed, kind) if checkpoint else ""
+        model.to(device)
+        loop = _Loop(model, dataset, config, seed, device)
+        saved = Checkpoint(checkpoint, key) if checkpoint else None
+        found = saved.load(model, loop.optimiser) if saved else None
+        if found is not None and found[0].epoch <= config.max_epochs:
+            loop.counters, loop.best = found
+            progress.log(f"train {kind}: continues after epoch {loop.counters.epoch}")
+        elif found is not None:
+            raise InputError(
+                f"{checkpoint} holds a training of {found[0].epoch} epochs, more than train.max_epochs "
+                f"{config.max_epochs}; delete it or raise train.max_epochs"
+            )
+        result = loop.run(saved, progress, kind)
+        model.to("cpu").eval()
+    return result
+
+
+class _Loop:
+    """The state of one training."""
+
+    def __init__(
+        self, model: SequenceModel, dataset: Dataset, config: TrainConfig, seed: int, device: torch.device
+    ) -> None:
+        self.model, self.config, self.seed, self.device = model, config, seed, device
+        sequences = [dataset.visible(u, "train") for u in range(dataset.n_users)]
+        lengths = torch.tensor([len(s) for s in sequences])
+        # One event alone has nothing to be predicted from.
+        self.users = torch.nonzero(lengths >= 2)[:, 0]
+        if len(self.users) == 0:
+            raise InputError(
+                f"{dataset.name}: no user has two training events, so there is nothing to learn an order from; "
+                "bring longer histories or a lower k_core"
+            )
+        self.lengths = lengths[self.users].clamp(max=model.encoder.train_events)
+        self.histories = Histories.stack(sequences, device)
+        self.validation = Validation(dataset, device)
+        self.trained = {n: w for n, w in model.named_parameters() if w.requires_grad}
+        self.optimiser = torch.optim.AdamW(
+            self.trained.values(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=device.type in ("cpu", "cuda"),
+        )
+        self.counters = Counters()
+        self.best = self._weights()
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: weight.detach().clone() for name, weight in self.trained.items()}
+
+    @property
+    def _waited(self) -> int:
+        return self.counters.epoch - self.counters.best_epoch
+
+    def run(self, saved: Checkpoint | None, progress: Progress, kind: str) -> FitResult:
+        """Epochs until patience or `max_epochs` ends them; then the best weights are put back."""
+        config, counters = self.config, self.counters
+        per_epoch = math.ceil(len(self.users) / config.batch_size)
+        with progress.task(f"train {kind}", total=config.max_epochs * per_epoch) as task:
+            task.advance(counters.epoch * per_epoch)
+            while counters.epoch < config.max_epochs and self._waited < config.patience:
+                started = time.monotonic()
+                loss = self._epoch(task)
+                ndcg = self.validation.ndcg(self.model)
+                if ndcg > counters.best:
+                    counters.best, counters.best_epoch = ndcg, counters.epoch
+                    self.best = self._weights()
+                seconds = time.monotonic() - started
+                counters.seconds += seconds
+                counters.curve.append(
+                    {"epoch": counters.epoch, "loss": loss, "ndcg@10": ndcg, "seconds": round(seconds, 3)}
+                )
+                if saved is not None:
+                    saved.save(counters, self.model, self.best, self.optimiser)
+        with torch.no_grad():
+            for name, weight in self.trained.items():
+                weight.copy_(self.best[name])
+        converged = self._waited >= config.patience
+        progress.note(
+            f"train {kind}: {'converged' if converged else 'NOT converged'} after {counters.epoch} epochs, "
+            f"best validation ndcg@10 {counters.best:.4f} in epoch {counters.best_epoch}"
+        )
+        return FitResult(
+            counters.steps,
+            counters.epoch,
+            counters.best_epoch,
+            counters.best,
+            counters.seconds,
+            converged,
+            counters.curve,
+        )
+
+    def _epoch(self, task: Task) -> float:
+        """One pass over all users; returns the mean loss per trained place."""
+        self.counters.epoch += 1
+        counters, epoch = self.counters, self.counters.epoch
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, BATCHES, epoch))
+        torch.manual_seed(derived_seed(self.seed, DROPOUT, epoch))
+        self.model.train()
+        total, places = 0.0, 0
+        shown = {"ndcg": counters.best} if counters.best_epoch else {}
+        for picked in shuffled_batches(self.lengths, self.config.batch_size, generator):
+            rows = self.users[picked].to(self.device)
+            window = self.histories.recent(rows, self.model.encoder.train_events)
+            loss, count = self.model.loss(rows, self.model.encoder.examples(*window, generator))
+            self.optimiser.zero_grad()
+            loss.backward()
+            counters.steps += 1
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.config.learning_rate * min(1.0, counters.steps / WARM_UP)
+            self.optimiser.step()
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise InputError(
+                    f"training came apart in epoch {epoch} (the loss is {value}); lower train.learning_rate "
+                    "or check base embeddings for very large values"
+                )
+            total, places = total + value * count, places + count
+            task.advance(1, epoch=epoch, loss=total / places, **shown)
+        return total / places

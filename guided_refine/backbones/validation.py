@@ -1,0 +1,70 @@
+"""Validation NDCG@10 by full ranking: what early stopping listens to."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from guided_refine.backbones.histories import Histories
+from guided_refine.backbones.model import SequenceModel
+from guided_refine.data.dataset import Dataset
+from guided_refine.errors import InputError
+
+SCORE_ELEMENTS = 1 << 24
+
+
+def expected_ndcg(greater: Tensor, equal: Tensor, k: int = 10) -> Tensor:
+    """NDCG@k of one target, in expectation over random orders of ties; shape as the inputs.
+
+    `greater` and `equal` count other candidates with a higher and with the same score.
+
+    >>> expected_ndcg(torch.tensor([0, 10]), torch.tensor([0, 0])).tolist()
+    [1.0, 0.0]
+    >>> round(float(expected_ndcg(torch.tensor([0]), torch.tensor([1]), k=1)), 2)
+    0.5
+    """
+    gains = 1 / torch.log2(torch.arange(2, k + 2, dtype=torch.float64, device=greater.device))
+    summed = torch.cat([gains.new_zeros(1), gains.cumsum(0)])
+    return (summed[(greater + equal + 1).clamp(max=k)] - summed[greater.clamp(max=k)]) / (equal + 1)
+
+
+class Validation:
+    """Users with a validation target, stacked once.
+
+    Candidates are all items except those the user has already seen (the target itself stays one).
+    Raises `InputError` when no user has a target.
+    """
+
+    def __init__(self, dataset: Dataset, device: torch.device) -> None:
+        users, targets = dataset.targets("valid")
+        if len(users) == 0:
+            raise InputError(
+                f"{dataset.name}: no user has a validation target, so training cannot know when to stop; "
+                "use split: leave_one_out or a larger data.valid_share"
+            )
+        self.histories = Histories.stack([dataset.visible(u, "valid") for u in users], device)
+        self.users = torch.from_numpy(users).to(device)
+        self.targets = torch.from_numpy(targets - 1).to(device)
+        # Longest first: similar lengths share a batch, and memory peaks at once if at all.
+        self.order = torch.argsort(self.histories.length, descending=True, stable=True)
+        self.rows = int(np.clip(SCORE_ELEMENTS // max(1, dataset.n_items), 16, 1024))
+
+    @torch.no_grad()
+    def ndcg(self, model: SequenceModel) -> float:
+        """Mean NDCG@10 of the model as it stands."""
+        model.eval()
+        vectors = model.table.matrix()
+        total = 0.0
+        for rows in self.order.split(self.rows):
+            items, lengths, _ = self.histories.recent(rows, model.encoder.context)
+            state = model.state(items, lengths, self.users[rows], self.histories.length[rows])
+            scores = state @ vectors.T
+            place = torch.arange(len(rows), device=scores.device)
+            target = self.targets[rows]
+            own = scores[place, target][:, None]
+            at, seen = self.histories.pairs(rows)
+            scores[at, seen - 1] = -torch.inf
+            scores[place, target] = -torch.inf
+            total += float(expected_ndcg((scores > own).sum(1), (scores == own).sum(1)).sum())
+        return total / len(self.users)

@@ -1,0 +1,178 @@
+"""The base, the refined backbone, and the controls without which a gain means nothing.
+
+All variants share encoder, seed, schedule and stopping rule; they differ in the item table, the user term, and
+for `warm_restart` in where the weights start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from guided_refine.backbones.backbone import Backbone
+from guided_refine.backbones.randomness import (
+    ITEM_SHUFFLE,
+    ITEM_TABLE,
+    RANDOM_COLUMNS,
+    RANDOM_USERS,
+    USER_SHUFFLE,
+    derived_seed,
+)
+from guided_refine.backbones.tables import IdTable, ItemTable, VectorTable
+from guided_refine.config import VARIANTS, Config
+from guided_refine.data.dataset import Dataset
+from guided_refine.errors import InputError, nearest
+from guided_refine.refine.base_embeddings import load_base_embeddings
+from guided_refine.refine.estimate import fit_estimate
+from guided_refine.refine.normalise import Normaliser
+from guided_refine.refine.pca import fit_pca, kept_columns
+from guided_refine.refine.table import RefinedTable, guided_scale
+from guided_refine.refine.users import GuidedUserTerm, Snapshots
+from guided_refine.scoring.scores import AttributeScores, UserScores
+
+
+def build_base(
+    kind: str, dataset: Dataset, config: Config, seed: int, *, embeddings: Path | None = None
+) -> Backbone:
+    """The unfitted base: free item vectors, or one's own embeddings as their start.
+
+    One's own embeddings keep their width and train on, as free vectors do: the base must not be weaker than
+    the refined variant by being frozen. One factor brings their root mean square norm to 1, which leaves all
+    angles and ratios as they are and spares the softmax a start at extremes.
+    """
+    table: ItemTable
+    if embeddings is None:
+        table = IdTable(dataset.n_items, config.train.width, seed=derived_seed(seed, ITEM_TABLE))
+    else:
+        own = load_base_embeddings(embeddings, dataset.item_ids.tolist()).astype(np.float64)
+        norm = float(np.sqrt((own**2).sum(axis=1).mean()))
+        table = VectorTable(torch.from_numpy(own / (norm or 1.0)))
+    return Backbone(kind, table, None, config.train, seed)
+
+
+def build_variant(
+    variant: str,
+    dataset: Dataset,
+    base: Backbone,
+    scores: Mapping[str, AttributeScores],
+    config: Config,
+    seed: int,
+    *,
+    attributes: Sequence[str],
+) -> Backbone:
+    """An unfitted backbone for `variant` over a trained `base`.
+
+    | variant           | item columns                              | user term                          |
+    |-------------------|-------------------------------------------|------------------------------------|
+    | base              | as the base, from new weights             | none                               |
+    | warm_restart      | as the base, from the base's weights      | none                               |
+    | pca_only          | PCA, trainable                            | none                               |
+    | guided_only       | scores, frozen                            | scores, residual                   |
+    | refined           | PCA, trainable; scores, frozen            | scores, residual                   |
+    | untuned           | the same with the untuned model's scores  | the same                           |
+    | shuffled          | PCA; scores of a random other item        | scores of a random other user      |
+    | random_columns    | PCA; frozen normal noise                  | normal noise per user, residual    |
+    | trainable_columns | PCA; trainable normal noise               | residual                           |
+
+    `scores` maps "tuned" and "untuned" to scores; where both are there, "tuned" is used (but by `untuned`).
+    Raises `InputError` when scores are missing, of other attributes, or made under another split.
+    """
+    if variant not in VARIANTS:
+        raise InputError(f"no variant '{variant}': {nearest(variant, VARIANTS)}")
+    if variant == "warm_restart":
+        return base.restarted(seed)
+    if variant == "base":
+        table = IdTable(dataset.n_items, base.table.width, seed=derived_seed(seed, ITEM_TABLE))
+        return Backbone(base.kind, table, None, config.train, seed)
+    width = config.refine.width or base.table.width
+    kept = kept_columns(width, len(attributes))
+    vectors = base.item_vectors()
+    reduced = torch.from_numpy(fit_pca(vectors, kept).apply(vectors))
+    if variant == "pca_only":
+        return Backbone(base.kind, VectorTable(reduced), None, config.train, seed)
+    guided = _Guided(_source(scores, variant, attributes, dataset), dataset, config)
+    if variant == "shuffled":
+        guided.shuffle(seed)
+    elif variant in ("random_columns", "trainable_columns"):
+        guided.randomise(seed, silent_users=variant == "trainable_columns")
+    scale = guided_scale(reduced, guided.items, config.refine.scale)
+    if variant == "guided_only":
+        reduced, width = reduced[:, :0], len(attributes)
+    if variant == "trainable_columns":
+        table_: ItemTable = VectorTable(torch.cat([reduced, guided.items * scale], dim=1))
+    else:
+        table_ = RefinedTable(reduced, guided.items, scale)
+    return Backbone(base.kind, table_, guided.term(width), config.train, seed)
+
+
+def _source(
+    scores: Mapping[str, AttributeScores], variant: str, attributes: Sequence[str], dataset: Dataset
+) -> AttributeScores:
+    name = "tuned" if "tuned" in scores and variant != "untuned" else "untuned"
+    if name not in scores:
+        raise InputError(f"variant {variant} needs {name} scores; score the dataset first")
+    found = scores[name]
+    if found.attributes != list(attributes):
+        raise InputError(
+            f"the {name} scores are of attributes {', '.join(found.attributes)}, but the config asks for "
+            f"{', '.join(attributes)}; score again"
+        )
+    if found.cut_off != dataset.split.cut_off:
+        raise InputError(
+            f"the {name} scores were made under split {found.cut_off}, but this dataset's is "
+            f"{dataset.split.cut_off}; score again so that no held-out interaction leaks in"
+        )
+    return found
+
+
+class _Guided:
+    """Normalised scores of items and users, and what the controls do to them."""
+
+    def __init__(self, scores: AttributeScores, dataset: Dataset, config: Config) -> None:
+        self.dataset, self.refine = dataset, config.refine
+        self.normaliser = Normaliser.fit(scores.item_value, config.refine.normalise, config.refine.clip)
+        self.items = torch.from_numpy(self.normaliser.apply(scores.item_value))
+        u = scores.users
+        self.users = Snapshots(u.user, u.position, self.normaliser.apply(u.value))
+
+    def shuffle(self, seed: int) -> None:
+        """Whole rows change owners, so every column keeps its values and columns keep their correlations."""
+        items = np.random.default_rng(derived_seed(seed, ITEM_SHUFFLE)).permutation(len(self.items))
+        self.items = self.items[torch.from_numpy(items)]
+        owner = np.random.default_rng(derived_seed(seed, USER_SHUFFLE)).permutation(self.dataset.n_users)
+        user = owner[self.users.user]
+        order = np.lexsort((self.users.position, user))
+        self.users = Snapshots(user[order], self.users.position[order], self.users.value[order])
+
+    def randomise(self, seed: int, *, silent_users: bool) -> None:
+        """Standard normal noise for scores; with `silent_users` their scores are 0 and only the residual speaks."""
+        items = np.random.default_rng(derived_seed(seed, RANDOM_COLUMNS)).standard_normal(self.items.shape)
+        self.items = torch.from_numpy(items.astype(np.float32))
+        m = self.items.shape[1]
+        noise = np.random.default_rng(derived_seed(seed, RANDOM_USERS)).standard_normal(
+            (self.dataset.n_users, m)
+        )
+        value = np.zeros_like(noise) if silent_users else noise
+        self.users = Snapshots(
+            self.users.user, self.users.position, value[self.users.user].astype(np.float32)
+        )
+
+    def term(self, width: int) -> GuidedUserTerm:
+        """The user term, with an estimate for unknown users fitted on training prefixes."""
+        everyone = np.arange(self.dataset.n_users)
+        by = UserScores(self.users.user, self.users.position, self.users.value, self.users.value)
+        row = by.latest(everyone, self.dataset.split.n_train)
+        known = np.flatnonzero(row >= 0)
+        histories = [self.dataset.visible(int(u), "train") for u in known]
+        return GuidedUserTerm(
+            width,
+            self.dataset.n_users,
+            self.users,
+            self.normaliser,
+            fit_estimate(self.items.numpy(), histories, self.users.value[row[known]]),
+            user_weight=self.refine.user_weight,
+            residual=self.refine.residual,
+        )

@@ -1,0 +1,94 @@
+"""Everything a report reads from a run folder, and what is not there yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import yaml
+
+from guided_refine.config import Config, parse_config
+from guided_refine.data.dataset import Dataset, load_dataset
+from guided_refine.errors import InputError
+from guided_refine.files import read_json, read_parquet
+
+T = TypeVar("T")
+
+
+@dataclass
+class RunFiles:
+    """Contents of a run folder; what is missing is None (or empty) and named in `missing`."""
+
+    root: Path
+    config: Config
+    dataset: Dataset | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    differences: list[dict[str, Any]] = field(default_factory=list)
+    per_user: pd.DataFrame | None = None
+    scores: pd.DataFrame | None = None
+    summary: dict[str, Any] = field(default_factory=dict)
+    truth: dict[str, Any] | None = None
+    tuning: pd.DataFrame | None = None
+    curves: dict[tuple[str, str, int], pd.DataFrame] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+
+def read_run(root: Path | str) -> RunFiles:
+    """Read a run folder, finished or not.
+
+    Raises `InputError` when it is no run folder, or a file in it is damaged.
+    """
+    root = Path(root)
+    if not (root / "config.yaml").exists():
+        raise InputError(
+            f"{root} is not a run folder (no config.yaml); make one with: guided-refine run CONFIG"
+        )
+    raw = yaml.safe_load((root / "config.yaml").read_text(encoding="utf-8"))
+    config = parse_config(raw, str(root / "config.yaml"))
+    run = RunFiles(root, config)
+
+    def read(name: str, what: str, reader: Callable[[Path], T], instead: T) -> T:
+        if (root / name).exists():
+            return reader(root / name)
+        run.missing.append(f"{what} (`{name}`)")
+        return instead
+
+    run.dataset = read(
+        "data/info.json", "the prepared data", lambda path: _dataset(path.parent, config), None
+    )
+    run.rows = read("metrics.json", "test metrics", read_json, [])
+    run.differences = read("differences.json", "differences to the base", read_json, [])
+    run.per_user = read("per_user.parquet", "values per user", read_parquet, None)
+    if any(set(config.variants_of(b)) - {"base", "warm_restart", "pca_only"} for b in config.backbones):
+        run.scores = read("scores.parquet", "attribute scores", read_parquet, None)
+        run.summary = read("scores/summary.json", "the summary of the scores", read_json, {})
+        if config.tune.enabled:
+            run.tuning = read("tuning/curves.csv", "the curves of tuning", _csv, None)
+    if (root / "truth.json").exists():
+        run.truth = read_json(root / "truth.json")
+    for backbone in config.backbones:
+        for variant in config.variants_of(backbone):
+            for seed in config.all_seeds:
+                name = f"backbones/{backbone}/{variant}/seed{seed}/curve.csv"
+                curve = read(name, f"{backbone}, {variant}, seed {seed}", _csv, None)
+                if curve is not None:
+                    run.curves[backbone, variant, seed] = curve
+    return run
+
+
+def _dataset(folder: Path, config: Config) -> Dataset:
+    data = config.data
+    return load_dataset(folder, split=data.split, valid_share=data.valid_share, test_share=data.test_share)
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except pd.errors.EmptyDataError:
+        # A model that trained for no epoch has an empty curve.
+        return pd.DataFrame()
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is damaged ({error}); delete it and run the same command again") from error

@@ -1,0 +1,293 @@
+"""Pre-training of the builtin language model: from a catalog and an attribute set to a Hugging Face model folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from guided_refine.config import LLMOptions
+from guided_refine.data.dataset import Dataset
+from guided_refine.errors import InputError
+from guided_refine.files import sha256_json
+from guided_refine.progress import Progress
+from guided_refine.scoring.attributes import AttributeSet
+from guided_refine.scoring.builtin.bag_of_words import poles
+from guided_refine.scoring.builtin.curriculum import Curriculum, Kind, Step
+from guided_refine.scoring.builtin.embeddings import starting_embeddings
+from guided_refine.scoring.builtin.folder import Checkpoint, is_finished, save_folder
+from guided_refine.scoring.builtin.teacher import WeakLabels, digit_distributions, weak_labels
+from guided_refine.scoring.builtin.tokenizer import train_tokenizer
+from guided_refine.scoring.histories import event_text
+from guided_refine.scoring.prompt import PROMPT_VERSION, build_prompt, generation_lines, tokenise_texts
+from guided_refine.scoring.slots import SlotReader
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+VERSION = 1
+
+_BATCH = 16
+_READS = 3
+_FORMAT_LINES = 1
+_RATE = 3e-3
+_WARM_UP = 0.1
+_STEPS_AT = 8.0
+_MOST_STEPS = 900
+_TEXT_WEIGHT, _INSIDE_WEIGHT = 0.2, 0.1
+_PROMPT_REPEATS = 20
+# One round of kinds; shorter epochs take its beginning.
+_ROUND: tuple[Kind, ...] = ("item", "user", "item", "item", "user", "text", "item", "user")
+
+
+def train_builtin(
+    dataset: Dataset,
+    attributes: AttributeSet,
+    options: LLMOptions,
+    out: Path,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+) -> Path:
+    """Train the builtin model on the catalog's texts and return its folder `out`, loadable as any Hugging Face model.
+
+    Reads `dataset.items` only, no interaction. A finished folder is left as it is; a killed training goes on after
+    the last whole epoch and ends with the same weights. Training stops early, after a whole epoch, when
+    `options.pretrain_minutes` are used up.
+
+    Raises `InputError` when no item has a text or a checkpoint is damaged.
+    """
+    progress = progress or Progress(quiet=True)
+    key = _key(dataset, attributes, options, seed)
+    if is_finished(out, key):
+        return out
+    out.mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        training = _Training(dataset, attributes, options, seed)
+        training.run(Checkpoint(out, key), progress)
+    body = sum(p.numel() for p in training.model.model.layers.parameters())
+    card = {
+        "parameters": sum(p.numel() for p in training.model.parameters()),
+        "body": body,
+        "catalog": dataset.name,
+        "items": dataset.n_items,
+        "domain": attributes.domain,
+        "version": attributes.version,
+        "attributes": ", ".join(a.label for a in attributes.attributes),
+    }
+    done = {"key": key, "epochs": training.epochs_done, "epochs_wanted": options.pretrain_epochs, "curve": training.curve}
+    save_folder(out, training.model, training.tokenizer, card, done)
+    Checkpoint(out, key).remove()
+    return out
+
+
+def _key(dataset: Dataset, attributes: AttributeSet, options: LLMOptions, seed: int) -> str:
+    kept = ("text_tokens", "event_tokens", "history_events", "hidden", "layers", "vocabulary", "pretrain_epochs")
+    return sha256_json(
+        {
+            "version": [VERSION, PROMPT_VERSION],
+            "titles": dataset.titles,
+            "texts": dataset.texts,
+            "attributes": attributes.sha256,
+            "options": {name: getattr(options, name) for name in kept},
+            "seed": seed,
+        }
+    )
+
+
+class _Training:
+    """Tokenizer, labels, model, optimiser, and the loss of each kind of step."""
+
+    def __init__(self, dataset: Dataset, attributes: AttributeSet, options: LLMOptions, seed: int) -> None:
+        texts = dataset.texts
+        if not any(texts):
+            raise InputError(
+                f"{dataset.name}: no item has a text, so there is nothing for the builtin model to read; "
+                "add text columns to the items"
+            )
+        self.options = options
+        self.tokenizer = train_tokenizer(_reading(texts, attributes), options.vocabulary)
+        self.plans = {kind: build_prompt(self.tokenizer, attributes, kind) for kind in ("item", "user")}
+        self.labels: WeakLabels = weak_labels(texts, attributes, seed=seed)
+        events = [event_text(t, x) for t, x in zip(dataset.titles, texts, strict=True)]
+        self.events = [ids for ids, _ in tokenise_texts(self.tokenizer, events, options.event_tokens)]
+        self.model = _fresh_model(options, self.tokenizer)
+        self._start_embeddings(texts, seed)
+        self.readers = {kind: SlotReader(self.model, plan) for kind, plan in self.plans.items()}
+        per_epoch = min(_MOST_STEPS, max(8, round(_STEPS_AT * len(texts) ** 0.5 / options.pretrain_epochs)))
+        self.curriculum = Curriculum(
+            texts=texts,
+            values=self.labels.value,
+            pole_stems=frozenset(w for a in attributes.attributes for pole in poles(a) for w in pole),
+            kinds=[_ROUND[i % len(_ROUND)] for i in range(per_epoch)],
+            batch=_BATCH,
+            history_events=options.history_events,
+            reads=_READS,
+            seed=seed,
+        )
+        self.total = per_epoch * options.pretrain_epochs
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=_RATE, betas=(0.9, 0.98), weight_decay=0.01, eps=1e-8
+        )
+        self.epochs_done = 0
+        self.curve: list[dict[str, float]] = []
+
+    def run(self, checkpoint: Checkpoint, progress: Progress) -> None:
+        """Train from the last checkpoint to the last epoch, or to the end of the time."""
+        self.epochs_done, spent, self.curve = checkpoint.load(self.model, self.optimiser)
+        per_epoch = len(self.curriculum.kinds)
+        if self.epochs_done:
+            progress.note(f"builtin: continues after epoch {self.epochs_done}")
+        self.model.train()
+        with progress.task("train builtin", self.total - self.epochs_done * per_epoch) as task:
+            while self.epochs_done < self.options.pretrain_epochs:
+                started = time.monotonic()
+                sums: dict[str, list[float]] = {}
+                for number, step in enumerate(self.curriculum.epoch(self.epochs_done)):
+                    loss = self._step(step, self.epochs_done * per_epoch + number)
+                    sums.setdefault(step.kind, []).append(loss)
+                    task.advance(1, **{step.kind: loss})
+                self.epochs_done += 1
+                spent += time.monotonic() - started
+                self.curve.append({kind: round(float(np.mean(v)), 5) for kind, v in sums.items()})
+                checkpoint.save(self.epochs_done, self.model, self.optimiser, spent, self.curve)
+                if spent > 60 * self.options.pretrain_minutes and self.epochs_done < self.options.pretrain_epochs:
+                    progress.log(
+                        f"builtin: stopped after {self.epochs_done} of {self.options.pretrain_epochs} epochs "
+                        f"(llm_options.pretrain_minutes={self.options.pretrain_minutes:g})"
+                    )
+                    break
+        self.model.eval()
+
+    def _step(self, step: Step, number: int) -> float:
+        for group in self.optimiser.param_groups:
+            group["lr"] = _RATE * schedule(number, self.total)
+        loss = {"item": self._item_loss, "user": self._user_loss, "text": self._text_loss}[step.kind](step)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        return float(loss.detach())
+
+    def _item_loss(self, step: Step) -> torch.Tensor:
+        texts = self._ids(step.texts)
+        return self._slot_loss("item", texts, None, self.labels.value[step.items], self.labels.confidence[step.items])
+
+    def _user_loss(self, step: Step) -> torch.Tensor:
+        newline = self.plans["user"].newline
+        texts, reads, values = [], [], []
+        for history, points in zip(step.histories, step.reads, strict=True):
+            text: list[int] = []
+            ends = []
+            for item in history:
+                text += ([*newline] if text else []) + self.events[item]
+                ends.append(len(text))
+            texts.append(text)
+            reads.append([ends[p - 1] for p in points])
+            values += [self.curriculum.taste_value(history, p) for p in points]
+        value = np.stack(values)
+        return self._slot_loss("user", texts, reads, value, np.ones_like(value))
+
+    def _slot_loss(
+        self, kind: Kind, texts: list[list[int]], reads: list[list[int]] | None, value: np.ndarray, sure: np.ndarray
+    ) -> torch.Tensor:
+        """Soft cross-entropy at the digits, and the mass that slots give to anything but digits."""
+        target = torch.from_numpy(digit_distributions(value, sure)).float()
+        weight = torch.from_numpy(sure).float()
+        answer = self.readers[kind].digit_logits(texts, reads, inside=True)
+        each = -(target * torch.log_softmax(answer.logits, dim=-1)).sum(-1)
+        assert answer.inside is not None
+        return (weight * each).sum() / weight.sum().clamp_min(1e-6) - _INSIDE_WEIGHT * answer.inside.mean()
+
+    def _text_loss(self, step: Step) -> torch.Tensor:
+        """Next-token loss on texts, and on the template's lines behind the prompt that asks for them."""
+        start = self.tokenizer.bos_token_id
+        rows = [[start, *ids] for ids in self._ids(step.texts)]
+        asked = [list(range(1, len(row))) for row in rows]
+        loss = self._causal(rows, asked)
+        lines = []
+        for item, text in list(zip(step.items, rows, strict=True))[:_FORMAT_LINES]:
+            digits = np.rint(1 + 8 * self.labels.value[item]).astype(int)
+            lines.append(generation_lines(self.plans["item"], text[1:], digits.tolist()))
+        loss = loss + self._causal([g.ids for g in lines], [list(range(g.prompt_length, len(g.ids))) for g in lines])
+        return _TEXT_WEIGHT * loss
+
+    def _causal(self, rows: list[list[int]], asked: list[list[int]]) -> torch.Tensor:
+        """Mean next-token loss at the places `asked` (indices of predicted tokens) of right-padded rows."""
+        width = max(map(len, rows))
+        ids = torch.tensor([row + [self.tokenizer.pad_token_id] * (width - len(row)) for row in rows])
+        hidden = self.model.model(input_ids=ids).last_hidden_state
+        batch = torch.tensor([b for b, places in enumerate(asked) for _ in places])
+        place = torch.tensor([p for places in asked for p in places])
+        return cross_entropy(self.model.lm_head(hidden[batch, place - 1]), ids[batch, place])
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        rows = tokenise_texts(self.tokenizer, texts, self.options.text_tokens)
+        return [ids or self.plans["item"].newline for ids, _ in rows]
+
+    def _start_embeddings(self, texts: Sequence[str], seed: int) -> None:
+        ids = self._ids(texts)
+        forms: dict[str, int] = {}
+        groups = np.array(
+            [
+                forms.setdefault(self.tokenizer.decode([token]).strip().lower() or f"\x00{token}", len(forms))
+                for token in range(len(self.tokenizer))
+            ]
+        )
+        table = starting_embeddings(ids, self.labels.value, groups, self.options.hidden, seed=seed)
+        self.model.get_input_embeddings().weight.data.copy_(torch.from_numpy(table * _EMBEDDING_SCALE))
+
+
+_EMBEDDING_SCALE = 0.1
+
+
+def schedule(step: int, total: int) -> float:
+    """Share of the learning rate at `step`: a linear warm-up, then half a cosine down to a twentieth.
+
+    >>> [round(schedule(s, 100), 2) for s in (0, 9, 10, 55, 100)]
+    [0.1, 1.0, 1.0, 0.53, 0.05]
+    """
+    warm = max(1, round(_WARM_UP * total))
+    if step < warm:
+        return (step + 1) / warm
+    share = (step - warm) / max(1, total - warm)
+    return 0.05 + 0.95 * 0.5 * (1 + float(np.cos(np.pi * share)))
+
+
+def _reading(texts: Sequence[str], attributes: AttributeSet) -> list[str]:
+    """What the tokenizer learns from: the catalog, and the prompts often enough to be written with few tokens."""
+    prompts = [
+        f"\n- {a.label}: {a.definition} 1 = {a.low}; 9 = {a.high}.\n{a.item_question}\n{a.user_question}\n{a.label}: 5"
+        for a in attributes.attributes
+    ]
+    return [*texts, *(p for p in prompts for _ in range(_PROMPT_REPEATS))]
+
+
+def _fresh_model(options: LLMOptions, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    heads = max(1, options.hidden // 32)
+    while options.hidden % heads or (options.hidden // heads) % 2:
+        heads -= 1
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=options.hidden,
+        intermediate_size=options.hidden * 11 // 4,
+        num_hidden_layers=options.layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        dtype="float32",
+        architectures=["LlamaForCausalLM"],
+    )
+    return LlamaForCausalLM(config)

@@ -1,0 +1,179 @@
+"""Early stopping, resuming, and what a training may read."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from guided_refine.backbones.backbone import Backbone
+from guided_refine.backbones.checkpoint import FILE
+from guided_refine.backbones.model import ENCODERS
+from guided_refine.backbones.tables import IdTable
+from guided_refine.config import TrainConfig
+from guided_refine.errors import InputError
+from guided_refine.progress import Progress
+from synthetic import checkerboard, make_dataset, random_dataset
+
+KINDS = sorted(ENCODERS)
+
+
+def make(kind: str, n_items: int, **options: object) -> Backbone:
+    defaults = {"max_length": 6, "width": 8, "batch_size": 8, "max_epochs": 4, "patience": 9, "dropout": 0.2}
+    config = TrainConfig(**{**defaults, **options})
+    return Backbone(kind, IdTable(n_items, 8, seed=1), None, config, seed=5)
+
+
+def weights(backbone: Backbone) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in backbone.model.state_dict().items()}
+
+
+def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_one_right_answer_is_learned(kind: str) -> None:
+    dataset = checkerboard()
+    backbone = Backbone(
+        kind,
+        IdTable(dataset.n_items, 16, seed=0),
+        None,
+        TrainConfig(max_length=8, batch_size=16, max_epochs=60, patience=15, learning_rate=0.01, dropout=0.1),
+        seed=0,
+    )
+    result = backbone.fit(dataset)
+    assert result.best_ndcg > 0.95
+    users, targets = dataset.targets("test")
+    best = backbone.score(users, "test", dataset).argmax(axis=1) + 1
+    assert (best == targets).mean() > 0.95
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_resume_equals_uninterrupted_to_the_last_bit(kind: str, tmp_path: Path) -> None:
+    dataset = random_dataset()
+    whole = make(kind, dataset.n_items)
+    expected = whole.fit(dataset)
+    make(kind, dataset.n_items, max_epochs=2).fit(dataset, checkpoint=tmp_path)
+    torch.rand(7)  # what else draws random numbers must not matter
+    later = make(kind, dataset.n_items)
+    result = later.fit(dataset, checkpoint=tmp_path)
+    assert_same(weights(later), weights(whole))
+    assert [c["loss"] for c in result.curve] == [c["loss"] for c in expected.curve]
+    assert (result.steps, result.best_epoch) == (expected.steps, expected.best_epoch)
+    again = make(kind, dataset.n_items)
+    assert again.fit(dataset, checkpoint=tmp_path).epochs == 4
+    assert_same(weights(again), weights(whole))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path[:0] = [{tests!r}]
+from backbones.test_training import make, random_dataset
+from guided_refine.backbones.checkpoint import Checkpoint
+save = Checkpoint.save
+def save_then_die(self, counters, *rest):
+    save(self, counters, *rest)
+    if counters.epoch == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+Checkpoint.save = save_then_die
+dataset = random_dataset()
+make("sasrec", dataset.n_items).fit(dataset, checkpoint=Path({folder!r}))
+"""
+
+
+def test_a_killed_process_is_continued_with_equal_weights(tmp_path: Path) -> None:
+    script = KILLED.format(tests=str(Path(__file__).parents[1]), folder=str(tmp_path / "checkpoint"))
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    died = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+    dataset = random_dataset()
+    log = tmp_path / "run.log"
+    continued, whole = make("sasrec", dataset.n_items), make("sasrec", dataset.n_items)
+    continued.fit(dataset, checkpoint=tmp_path / "checkpoint", progress=Progress(quiet=True, log=log))
+    whole.fit(dataset)
+    assert "continues after epoch 2" in log.read_text()
+    assert_same(weights(continued), weights(whole))
+
+
+def test_checkpoints_of_other_trainings_and_damaged_ones_are_not_used(tmp_path: Path) -> None:
+    dataset = random_dataset()
+    plain = make("sasrec", dataset.n_items, max_epochs=2)
+    plain.fit(dataset)
+    make("sasrec", dataset.n_items, max_epochs=2, learning_rate=0.1).fit(dataset, checkpoint=tmp_path)
+    other = make("sasrec", dataset.n_items, max_epochs=2)
+    other.fit(dataset, checkpoint=tmp_path)
+    assert_same(weights(other), weights(plain))
+    (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:1000])
+    again = make("sasrec", dataset.n_items, max_epochs=2)
+    again.fit(dataset, checkpoint=tmp_path)
+    assert_same(weights(again), weights(plain))
+
+
+def test_patience_ends_training_and_best_weights_come_back() -> None:
+    dataset = random_dataset()
+    backbone = make("sasrec", dataset.n_items, max_epochs=60, patience=3, learning_rate=0.05)
+    result = backbone.fit(dataset)
+    assert result.converged and result.epochs == result.best_epoch + 3
+    ndcg = [c["ndcg@10"] for c in result.curve]
+    assert result.best_ndcg == max(ndcg) == ndcg[result.best_epoch - 1]
+    short = make("sasrec", dataset.n_items, max_epochs=result.best_epoch, patience=3, learning_rate=0.05)
+    assert not short.fit(dataset).converged
+    assert_same(weights(backbone), weights(short))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_held_out_events_change_no_training_step(kind: str) -> None:
+    dataset = random_dataset()
+    other = [
+        np.concatenate([s[: dataset.split.n_train[u]], s[dataset.split.n_train[u] :][::-1] % dataset.n_items + 1])
+        for u, s in enumerate(dataset.sequences)
+    ]
+    # One epoch: from the second on, validation may pick other best weights.
+    a, b = (make(kind, dataset.n_items, max_epochs=1) for _ in range(2))
+    losses = [m.fit(d).curve[0]["loss"] for m, d in ((a, dataset), (b, replace(dataset, sequences=other)))]
+    assert losses[0] == losses[1]
+    assert_same(weights(a), weights(b))
+
+
+def test_second_fit_starts_anew() -> None:
+    dataset = random_dataset()
+    backbone = make("gru4rec", dataset.n_items)
+    backbone.fit(dataset)
+    first = weights(backbone)
+    backbone.fit(dataset)
+    assert_same(first, weights(backbone))
+
+
+def test_fit_leaves_global_randomness_and_threads_alone() -> None:
+    dataset = random_dataset()
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    threads = torch.get_num_threads()
+    make("sasrec", dataset.n_items, max_epochs=1, threads=1).fit(dataset)
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_num_threads() == threads
+
+
+def test_faults_are_said() -> None:
+    dataset = random_dataset()
+    with pytest.raises(InputError, match="came apart"):
+        make("sasrec", dataset.n_items, learning_rate=1e30).fit(dataset)
+    with pytest.raises(InputError, match="holds 7 items"):
+        make("sasrec", 7).fit(dataset)
+    with pytest.raises(InputError, match="two training events"):
+        make("sasrec", 5).fit(make_dataset([[1, 2, 3], [2, 3, 4]], 5))
+    with pytest.raises(InputError, match=r"train\.device"):
+        make("sasrec", dataset.n_items, device="cuda:99").fit(dataset)
+    with pytest.raises(InputError, match="did you mean 'sasrec'"):
+        make("sasrek", 5)

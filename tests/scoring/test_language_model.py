@@ -1,0 +1,162 @@
+"""Loading: a real pretrained folder, adapters, and every way in which a folder can be wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from tiny_models import tiny_model
+
+from guided_refine.config import LLMOptions
+from guided_refine.errors import InputError
+from guided_refine.scoring.language_model import ADAPTER_BASE, context_length, load_language_model
+
+
+@pytest.fixture(scope="module")
+def stories(shared: Path) -> Path:
+    return shared / "tokenizers" / "stories260K"
+
+
+@pytest.fixture()
+def copied(stories: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in stories.iterdir():
+        shutil.copyfile(path, folder / path.name)
+    return folder
+
+
+@pytest.fixture()
+def adapter(stories: Path, tmp_path: Path) -> Path:
+    base = load_language_model(str(stories), LLMOptions())
+    torch.manual_seed(0)
+    tuned = get_peft_model(base.model, LoraConfig(r=2, target_modules=["q_proj", "v_proj"]))
+    with torch.no_grad():
+        for name, weight in tuned.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(0, 0.1)
+    tuned.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+def test_a_real_model_loads_and_still_tells_its_story(stories: Path) -> None:
+    lm = load_language_model(str(stories), LLMOptions())
+    assert (lm.name, lm.context, lm.model.training) == ("stories260K", 512, False)
+    ids = lm.tokenizer("Once upon a time", return_tensors="pt").input_ids
+    told = lm.tokenizer.decode(lm.model.generate(ids, max_new_tokens=12, do_sample=False)[0][1:])
+    assert told.startswith("Once upon a time, there was a little girl named L")
+
+
+def test_the_fingerprint_names_what_scores_depend_on(stories: Path, copied: Path, adapter: Path) -> None:
+    plain = load_language_model(str(stories), LLMOptions(), name="builtin")
+    assert plain.name == "builtin"
+    assert load_language_model(str(copied), LLMOptions()).fingerprint == plain.fingerprint
+    assert load_language_model(str(copied), LLMOptions(dtype="bfloat16")).fingerprint != plain.fingerprint
+    tuned = load_language_model(str(stories), LLMOptions(), adapter=adapter)
+    assert tuned.fingerprint != plain.fingerprint
+    assert tuned.base_fingerprint == plain.fingerprint
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 1e-6}))
+    assert load_language_model(str(copied), LLMOptions()).fingerprint != plain.fingerprint
+
+
+def test_an_adapter_changes_what_the_model_says(stories: Path, adapter: Path) -> None:
+    plain = load_language_model(str(stories), LLMOptions())
+    tuned = load_language_model(str(stories), LLMOptions(), adapter=adapter)
+    ids = torch.tensor([[1, 5, 9]])
+    with torch.no_grad():
+        assert not torch.allclose(plain.model(ids).logits, tuned.model(ids).logits, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("lost", "named"),
+    [
+        ("config.json", "no config.json"),
+        ("model.safetensors", "no model.safetensors"),
+        ("tokenizer.json", "no tokenizer.json"),
+    ],
+)
+def test_an_incomplete_folder_names_the_file(copied: Path, lost: str, named: str) -> None:
+    (copied / lost).unlink()
+    with pytest.raises(InputError, match=named):
+        load_language_model(str(copied), LLMOptions())
+
+
+def test_pickled_weights_and_lost_shards_are_refused(copied: Path) -> None:
+    (copied / "model.safetensors").rename(copied / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"pytorch_model.bin is a pickle and is not read"):
+        load_language_model(str(copied), LLMOptions())
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors"}}
+    (copied / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match="lacks model-00001-of-00002"):
+        load_language_model(str(copied), LLMOptions())
+
+
+def test_truncated_weights_are_an_input_error(copied: Path) -> None:
+    whole = (copied / "model.safetensors").read_bytes()
+    (copied / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load_language_model(str(copied), LLMOptions())
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("no-such-owner/no-such-model", "give a local folder or set llm_options.allow_download=true"),
+        ("bultin", "did you mean 'builtin'"),
+        ("./not/here", "does not exist"),
+        ("https://example.org/v1", "is an address"),
+    ],
+)
+def test_a_model_that_is_not_here(spec: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=sentence):
+        load_language_model(spec, LLMOptions())
+
+
+def test_adapters_of_other_models_are_refused(stories: Path, adapter: Path, tmp_path: Path) -> None:
+    other = get_peft_model(tiny_model("llama", 512), LoraConfig(r=2, target_modules=["q_proj", "v_proj"]))
+    other.save_pretrained(tmp_path / "other")
+    with pytest.raises(InputError, match="adapter"):
+        load_language_model(str(stories), LLMOptions(), adapter=tmp_path / "other")
+    (adapter / ADAPTER_BASE).write_text(json.dumps({"fingerprint": "of another model"}))
+    with pytest.raises(InputError, match="tuned on another model"):
+        load_language_model(str(stories), LLMOptions(), adapter=adapter)
+    (adapter / "adapter_model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"no adapter_model.safetensors"):
+        load_language_model(str(stories), LLMOptions(), adapter=adapter)
+
+
+def test_an_adapter_with_fewer_layers_is_refused(stories: Path, tmp_path: Path) -> None:
+    base = load_language_model(str(stories), LLMOptions())
+    settings = LoraConfig(r=2, target_modules=["q_proj"], layers_to_transform=[0])
+    get_peft_model(base.model, settings).save_pretrained(tmp_path / "part")
+    written = json.loads((tmp_path / "part" / "adapter_config.json").read_text())
+    written["layers_to_transform"] = None
+    (tmp_path / "part" / "adapter_config.json").write_text(json.dumps(written))
+    with pytest.raises(InputError, match="other layers"):
+        load_language_model(str(stories), LLMOptions(), adapter=tmp_path / "part")
+
+
+def test_a_tokenizer_larger_than_the_model_is_refused(copied: Path, shared: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(shared / "tokenizers" / "gpt2" / name, copied / name)
+    with pytest.raises(InputError, match="do not belong together"):
+        load_language_model(str(copied), LLMOptions())
+
+
+def test_gemma_2_gets_the_attention_it_was_made_with(shared: Path, tmp_path: Path) -> None:
+    tiny_model("gemma2", 512).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(shared / "tokenizers" / "stories260K" / name, tmp_path / name)
+    lm = load_language_model(str(tmp_path), LLMOptions())
+    assert lm.model.config._attn_implementation == "eager"
+
+
+def test_a_sliding_window_limits_the_context() -> None:
+    assert context_length(tiny_model("mistral", 64, sliding_window=128)) == 128
+    assert context_length(tiny_model("qwen3", 64)) == 512
+    assert context_length(tiny_model("gpt2", 64)) == 512

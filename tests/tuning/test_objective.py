@@ -1,0 +1,271 @@
+"""The loss of one step: every term reaches the adapter, nothing moves that must not, numbers equal a naive reading."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from toy_shop import CONTEXT, OPTIONS, score_items
+
+from guided_refine.config import TuneConfig
+from guided_refine.data.dataset import Dataset
+from guided_refine.scoring.attributes import AttributeSet
+from guided_refine.scoring.language_model import LanguageModel
+from guided_refine.scoring.prompt import build_prompt, generation_lines
+from guided_refine.scoring.slots import SlotReader, soft_scores
+from guided_refine.tuning.batches import Examples, TuneBatch
+from guided_refine.tuning.losses import catalog_scale
+from guided_refine.tuning.objective import Objective, digits_of, evaluating, only_adapter_dropout, read_texts
+from guided_refine.tuning.texts import DatasetTexts
+
+
+class Bench:
+    """One model under LoRA with everything an objective needs."""
+
+    def __init__(self, language_model: LanguageModel, dataset: Dataset, attributes: AttributeSet) -> None:
+        self.value = score_items(language_model, dataset, attributes).item_value
+        self.plans = {k: build_prompt(language_model.tokenizer, attributes, k) for k in ("item", "user")}
+        self.texts = DatasetTexts(language_model.tokenizer, dataset, self.plans, OPTIONS, CONTEXT)
+        self.examples = Examples(
+            dataset,
+            np.ones(dataset.n_items, bool),
+            steps=3,
+            batch_size=5,
+            negatives=6,
+            template_texts=2,
+            seed=0,
+        )
+        with torch.no_grad():
+            reader = SlotReader(language_model.model, self.plans["item"])
+            texts = [self.texts.item(i) for i in range(1, dataset.n_items + 1)]
+            self.untuned = reader.digit_logits(texts).logits
+        torch.manual_seed(0)
+        self.model = get_peft_model(
+            language_model.model,
+            LoraConfig(
+                task_type="CAUSAL_LM", r=4, lora_alpha=8, lora_dropout=0.1, target_modules="all-linear"
+            ),
+        )
+
+    def objective(self, config: TuneConfig) -> Objective:
+        return Objective(
+            self.model,
+            self.plans,
+            self.texts,
+            scale=catalog_scale(self.value),
+            item_value=self.value,
+            untuned_items=self.untuned,
+            config=config,
+            batch_tokens=300,
+            context=CONTEXT,
+            seed=0,
+        )
+
+    def disturb(self) -> None:
+        """Make the adapter do something: its B matrices start at zero."""
+        torch.manual_seed(1)
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                if "lora_B" in name:
+                    parameter.normal_(std=0.05)
+
+
+@pytest.fixture
+def bench(tiny: LanguageModel, dataset: Dataset, attributes: AttributeSet) -> Bench:
+    return Bench(tiny, dataset, attributes)
+
+
+def weights(**given: float) -> TuneConfig:
+    every = {"recommendation_weight": 0.0, "format_weight": 0.0, "anchor_weight": 0.0}
+    return TuneConfig(dropout=0.1, **{**every, **given})
+
+
+def gradient(model: PeftModel) -> float:
+    return sum(
+        float(p.grad.abs().sum()) for n, p in model.named_parameters() if "lora_" in n and p.grad is not None
+    )
+
+
+@pytest.mark.parametrize("side", ["both", "user"])
+@pytest.mark.parametrize("term", ["recommendation_weight", "format_weight", "anchor_weight"])
+def test_each_term_alone_reaches_the_adapter(bench: Bench, term: str, side: str) -> None:
+    bench.disturb()
+    config = weights(**{term: 0.7}).model_copy(update={"side": side})
+    terms = bench.objective(config)(bench.examples[0])
+    terms.total.backward()
+    assert gradient(bench.model) > 0
+    assert all(p.grad is None for n, p in bench.model.named_parameters() if "lora_" not in n)
+    values = terms.values()
+    wanted = {
+        "recommendation_weight": {"recommendation"},
+        "format_weight": {"format", "template", "digit_mass"},
+        "anchor_weight": {"anchor"},
+    }[term]
+    assert values.keys() == wanted
+    main = values["format"] if term == "format_weight" else next(iter(values.values()))
+    assert terms.total.item() == pytest.approx(0.7 * main, rel=1e-5)
+
+
+def test_before_the_first_step_nothing_has_moved(bench: Bench) -> None:
+    """LoRA's B is zero: tuned logits are the untuned ones and the anchor is zero."""
+    reader = SlotReader(bench.model, bench.plans["item"])
+    texts = [bench.texts.item(i) for i in range(1, len(bench.value) + 1)]
+    with evaluating(bench.model):
+        logits = reader.digit_logits(texts).logits
+    torch.testing.assert_close(logits, bench.untuned, rtol=0, atol=1e-6)
+    terms = bench.objective(weights(anchor_weight=1.0))(bench.examples[0])
+    assert terms.values()["anchor"] == pytest.approx(0, abs=1e-6)
+
+
+def naive_terms(bench: Bench, batch: TuneBatch) -> dict[str, float]:
+    """One text and one user at a time, digits by plain softmax, everything else in Python numbers."""
+    bench.model.eval()
+    m = bench.value.shape[1]
+    mean, std = bench.value.mean(axis=0), np.maximum(bench.value.std(axis=0), 0.02)
+
+    def read(kind: str, text: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        reader = SlotReader(bench.model, bench.plans[kind])
+        with torch.no_grad():
+            found = reader.digit_logits([text], inside=True)
+        assert found.inside is not None
+        return found.logits[0].double().numpy(), found.inside[0].double().numpy()
+
+    def z(logits: np.ndarray) -> np.ndarray:
+        p = np.exp(logits - logits.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        return ((p * np.arange(9)).sum(axis=1) / 8 - mean) / std
+
+    texts_u = [bench.texts.user(u, p) for u, p in zip(batch.users, batch.positions, strict=True)]
+    texts_i = [bench.texts.item(i) for i in batch.items]
+    users, items = [read("user", t) for t in texts_u], [read("item", t) for t in texts_i]
+    recommendation = 0.0
+    for u, (logits, _) in enumerate(users):
+        s = [float(z(logits) @ z(other)) / math.sqrt(m) for other, _ in items]
+        below = sum(math.exp(x - s[batch.target[u]]) for j, x in enumerate(s) if not batch.blocked[u][j])
+        recommendation += math.log(below) / len(users)
+    mass = -float(np.mean([inside for _, inside in users + items]))
+    anchor = []
+    with bench.model.disable_adapter():
+        before = [read("user", t)[0] for t in texts_u] + [read("item", t)[0] for t in texts_i]
+    for (now, _), old in zip(users + items, before, strict=True):
+        for a in range(m):
+            log_p = now[a] - np.log(np.exp(now[a]).sum())
+            log_q = old[a] - np.log(np.exp(old[a]).sum())
+            anchor.append(float((np.exp(log_p) * (log_p - log_q)).sum()))
+    template = []
+    jobs = [("item", bench.texts.item(i), bench.value[i - 1]) for i in batch.template_items]
+    for row in batch.template_examples:
+        value = soft_scores(torch.from_numpy(users[row][0]))[0].numpy()
+        jobs.append(("user", texts_u[row], value))
+    for kind, text, value in jobs:
+        lines = generation_lines(bench.plans[kind], text, digits_of(value), limit=CONTEXT)
+        with torch.no_grad():
+            logits = bench.model(input_ids=torch.tensor([lines.ids])).logits[0].double()
+        for place in range(lines.prompt_length, len(lines.ids)):
+            if place not in lines.digit_places:
+                template.append(-float(logits[place - 1].log_softmax(-1)[lines.ids[place]]))
+    return {
+        "recommendation": recommendation,
+        "digit_mass": mass,
+        "anchor": float(np.mean(anchor)),
+        "template": float(np.mean(template)),
+    }
+
+
+def test_terms_match_a_naive_reading(bench: Bench) -> None:
+    bench.disturb()
+    config = TuneConfig(recommendation_weight=1, format_weight=0.5, anchor_weight=0.25, dropout=0)
+    for module in bench.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    batch = bench.examples[1]
+    got = bench.objective(config)(batch)
+    expected = naive_terms(bench, batch)
+    values = got.values()
+    for name, number in expected.items():
+        assert values[name] == pytest.approx(number, rel=2e-4), name
+    total = (
+        expected["recommendation"]
+        + 0.5 * (expected["template"] + expected["digit_mass"])
+        + 0.25 * expected["anchor"]
+    )
+    assert got.total.item() == pytest.approx(total, rel=2e-4)
+
+
+def test_items_are_constants_on_the_user_side(bench: Bench) -> None:
+    """With side="user" the model is never asked about an item, and other constants give another loss."""
+    bench.disturb()
+    config = weights(recommendation_weight=1.0).model_copy(update={"side": "user"})
+    objective = bench.objective(config)
+    asked: list[int] = []
+    whole = bench.texts.item
+    bench.texts.item = lambda number: asked.append(number) or whole(number)  # type: ignore[method-assign]
+    first = objective(bench.examples[0]).total.item()
+    assert asked == []
+    bench.value = bench.value[::-1].copy()
+    assert bench.objective(config)(bench.examples[0]).total.item() != first
+
+
+def test_a_step_is_repeatable_and_steps_differ(bench: Bench) -> None:
+    bench.disturb()
+    objective = bench.objective(weights(recommendation_weight=1.0, anchor_weight=1.0))
+    batch = bench.examples[0]
+    one = objective(batch).total.item()
+    torch.manual_seed(99)
+    objective.rank_held_out(batch)
+    assert objective(batch).total.item() == one
+    assert objective(replace(batch, step=1)).total.item() != one  # other dropout
+
+
+def test_only_the_adapter_drops_out(bench: Bench) -> None:
+    only_adapter_dropout(bench.model)
+    training = {n for n, m in bench.model.named_modules() if m.training}
+    assert training and all("lora_dropout" in n for n in training)
+
+
+def test_held_out_ranking_matches_the_loop(bench: Bench) -> None:
+    bench.disturb()
+    objective = bench.objective(weights(recommendation_weight=1.0))
+    batch = bench.examples.held_out()
+    assert batch is not None
+    got = objective.rank_held_out(batch)
+    scale = catalog_scale(bench.value)
+    with evaluating(bench.model):
+        users = SlotReader(bench.model, bench.plans["user"]).digit_logits(
+            [bench.texts.user(u, p) for u, p in zip(batch.users, batch.positions, strict=True)]
+        )
+        items = SlotReader(bench.model, bench.plans["item"]).digit_logits(
+            [bench.texts.item(i) for i in batch.items]
+        )
+    z_u, z_i = (scale.apply(soft_scores(x.logits)[0]).numpy() for x in (users, items))
+    shares = []
+    for u in range(len(batch.users)):
+        s = z_i @ z_u[u]
+        others = [j for j in range(len(s)) if j != batch.target[u] and not batch.blocked[u][j]]
+        own = s[batch.target[u]]
+        shares.append(np.mean([1.0 if own > s[j] else 0.5 if own == s[j] else 0.0 for j in others]))
+    assert got["held_out"] == pytest.approx(float(np.mean(shares)), abs=0.02)
+
+
+def test_reading_in_passes_keeps_the_order(bench: Bench) -> None:
+    reader = SlotReader(bench.model, bench.plans["user"])
+    texts = [bench.texts.user(0, p) for p in (3, 1, 4, 2)]
+    with evaluating(bench.model):
+        whole = reader.digit_logits(texts, inside=True)
+        parts = read_texts(reader, texts, 1, inside=True)
+        assert parts.inside is not None and whole.inside is not None
+        torch.testing.assert_close(parts.logits, whole.logits, rtol=0, atol=1e-5)
+        torch.testing.assert_close(parts.inside, whole.inside, rtol=0, atol=1e-5)
+
+
+def test_a_training_text_never_reads_its_target_or_later(bench: Bench, dataset: Dataset) -> None:
+    user = int(bench.examples[0].users[0])
+    n_train = int(dataset.split.n_train[user])
+    with pytest.raises(ValueError, match="no training event"):
+        bench.texts.user(user, n_train)
+    longer = bench.texts.user(user, 3)
+    assert longer[: len(bench.texts.user(user, 2))] == bench.texts.user(user, 2)
