@@ -64,7 +64,7 @@ def stacked(items: list[dict[str, Any]]) -> alt.Chart:
     """Recommendations, each a bar of its parts: similar histories, attributes that raise it, attributes that lower it."""
     rows = []
     for item in items:
-        label = f"{item['rank']}. {item['title'] or item['item_id']}"
+        label = _ranked(item)
         for part in item["parts"]:
             kind = (
                 "similar histories"
@@ -75,11 +75,12 @@ def stacked(items: list[dict[str, Any]]) -> alt.Chart:
             )
             rows.append({"item": label, "part": part["label"], "kind": kind, "value": part["value"]})
     kinds = {"similar histories": GREY, "attributes that raise it": FOR, "attributes that lower it": AGAINST}
-    return (
+    titles = alt.Y("item:N", sort=None, title=None, axis=alt.Axis(labelLimit=LABELS))
+    bars = (
         alt.Chart(pd.DataFrame(rows))
         .mark_bar(stroke="white", strokeWidth=0.7)
         .encode(
-            y=alt.Y("item:N", sort=None, title=None, axis=alt.Axis(labelLimit=LABELS)),
+            y=titles,
             x=alt.X("value:Q", title="parts of the score"),
             color=alt.Color(
                 "kind:N",
@@ -89,8 +90,18 @@ def stacked(items: list[dict[str, Any]]) -> alt.Chart:
             order=alt.Order("kind:N", sort="descending"),
             tooltip=["item:N", "part:N", alt.Tooltip("value:Q", format="+.3f")],
         )
-        .properties(height=ROW)
     )
+    totals = pd.DataFrame({"item": [_ranked(i) for i in items], "score": [i["score"] for i in items]})
+    score = (
+        alt.Chart(totals)
+        .mark_tick(color=BLACK, thickness=3, size=22)
+        .encode(y=titles, x="score:Q", tooltip=["item:N", alt.Tooltip("score:Q", format="+.3f")])
+    )
+    return (bars + score).properties(height=ROW)
+
+
+def _ranked(item: dict[str, Any]) -> str:
+    return f"{item['rank']}. {item['title'] or item['item_id']}"
 
 
 def parts(item: dict[str, Any]) -> alt.Chart:

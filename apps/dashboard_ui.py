@@ -123,7 +123,7 @@ def sidebar(folder: RunFolder) -> None:
         )
         if "report" in stages:
             st.caption(
-                f":green[:material/check_circle:] finished {plain(stages['report'].get('finished', ''))}"
+                f":green[:material/check_circle:] finished {plain(day(stages['report'].get('finished', '')))}"
             )
             return
         done, total = models_done(config, stages)

@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         p.add_argument(
             "--strict", action="store_true", help="faulty rows stop the run instead of being dropped"
         )
+        p.add_argument("--jobs", type=int, metavar="N", help="models trained at once (default: one per core)")
         _common(p)
         p.set_defaults(do=_run)
 

@@ -31,7 +31,6 @@ Until = Literal["score", "tune", "train", "refine", "report"]
 Unit = tuple[str, str, int]
 #: Variants that read no attribute score.
 WITHOUT_SCORES = {"base", "warm_restart", "pca_only"}
-ORDER: tuple[Until, ...] = ("score", "tune", "train", "refine", "report")
 
 
 def run(
@@ -64,8 +63,7 @@ def run(
         "refine": pipeline.refine,
         "report": pipeline.report,
     }
-    for name in ORDER[: ORDER.index(until) + 1]:
-        steps[name]()
+    steps[until]()
     return pipeline.folder
 
 
@@ -244,6 +242,8 @@ class Pipeline:
         self._stage("score_untuned", self._model_inputs, lambda: self._score("untuned", None))
 
     def _score(self, source: str, adapter: Path | None) -> list[Path]:
+        from dataclasses import asdict
+
         from guided_refine.scoring.scorer import score_dataset
         from guided_refine.scoring.scores import save_scores
         from guided_refine.scoring.store import ScoreStore
@@ -260,7 +260,7 @@ class Pipeline:
             )
         save_scores(scores, self.folder.scores(source))
         summary_file = self.folder.root / "scores" / f"{source}.json"
-        write_json(summary_file, summary)
+        write_json(summary_file, asdict(summary))
         self.scores.cache_clear()
         return [self.folder.scores(source), summary_file]
 
@@ -511,6 +511,7 @@ class Pipeline:
             path,
             resolve_data_path(mapping, self.config_folder) if mapping else None,
             bag_of_words=self._bag_of_words(),
+            only_known=not given,
             bootstrap=self.config.evaluate.bootstrap,
             confidence=self.config.evaluate.confidence,
             seed=self.config.seed,

@@ -74,7 +74,7 @@ def recommendations(answer: dict[str, Any]) -> None:
         st.caption("This user has seen the whole catalog.")
         return
     st.altair_chart(charts.stacked(items))
-    st.caption("The parts of a bar sum to the item's score, exactly; point at one to read it.")
+    st.caption("The parts of a bar sum to the item's score (dark tick), exactly; point at one to read it.")
     names = [f"{item['rank']}. {title}" for item, title in zip(items, titles(items), strict=True)]
     place = st.selectbox("One item in full", range(len(items)), format_func=lambda i: names[i])
     st.altair_chart(charts.parts(items[place]))

@@ -193,7 +193,9 @@ class Backbone:
             histories = Histories.stack([self.histories.sequence(int(u)).numpy() for u in rows])
         names = np.array([str(name) for name in users], dtype=object)
         found = list(self._best(self._states(histories, own), histories, k, filter_viewed))
-        table = pd.concat(found, ignore_index=True) if found else _ranked(np.zeros((0, 0)), np.zeros((0, 0)), 0)
+        table = (
+            pd.concat(found, ignore_index=True) if found else _ranked(np.zeros((0, 0)), np.zeros((0, 0)), 0)
+        )
         table.insert(0, "user_id", names[table.pop("row").to_numpy()])
         table["item_id"] = np.array(self.item_ids, dtype=object)[table["item_id"].to_numpy()]
         return table

@@ -55,7 +55,9 @@ class BERT4Rec(Encoder):
         self.blocks = nn.ModuleList(
             TransformerBlock(width, heads, 4 * width, nn.GELU(), config.dropout) for _ in range(config.layers)
         )
-        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
+        self.head = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width)
+        )
         self.apply(initialise)
 
     def examples(

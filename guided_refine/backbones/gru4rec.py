@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor, nn
 
 from guided_refine.backbones.encoder import CausalEncoder, embed

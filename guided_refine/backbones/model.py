@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from guided_refine.backbones.bert4rec import BERT4Rec

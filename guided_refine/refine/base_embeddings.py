@@ -53,7 +53,9 @@ def _npy(path: Path) -> np.ndarray:
     try:
         array: np.ndarray = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"base.embeddings: {path} is not a readable .npy file of numbers ({error})") from error
+        raise InputError(
+            f"base.embeddings: {path} is not a readable .npy file of numbers ({error})"
+        ) from error
     return array
 
 
@@ -103,7 +105,9 @@ def _from_lists(path: Path, column: pd.Series) -> np.ndarray:
     try:
         rows = [np.asarray(value, dtype=np.float32) for value in column]
     except (TypeError, ValueError) as error:
-        raise InputError(f"base.embeddings: {path}: column '{column.name}' does not hold lists of numbers") from error
+        raise InputError(
+            f"base.embeddings: {path}: column '{column.name}' does not hold lists of numbers"
+        ) from error
     shape = rows[0].shape
     for item, row in zip(column.index, rows, strict=True):
         if row.ndim != 1 or row.shape != shape:

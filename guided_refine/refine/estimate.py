@@ -56,4 +56,6 @@ def fit_estimate(item_scores: np.ndarray, histories: list[np.ndarray], known: np
     means = np.stack([item_scores[histories[i] - 1].mean(axis=0) for i in rows])
     ridge = Ridge(alpha=RIDGE).fit(means, known[rows])
     coefficients = np.asarray(ridge.coef_).reshape(m, m)
-    return HistoryEstimate(table, torch.from_numpy(coefficients), torch.from_numpy(np.atleast_1d(ridge.intercept_)))
+    return HistoryEstimate(
+        table, torch.from_numpy(coefficients), torch.from_numpy(np.atleast_1d(ridge.intercept_))
+    )

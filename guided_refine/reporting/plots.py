@@ -59,7 +59,7 @@ def plot_gains(differences: list[dict[str, Any]], path: Path) -> Path | None:
             axis.tick_params(axis="y", length=0)
             axis.set_title(f"{label(backbone)}: {metric_label(metric)}")
     for axis in axes[-1]:
-        axis.set_xlabel("change against base, % (95 % interval)")
+        axis.set_xlabel(f"change against base, % ({100 * rows[0]['confidence']:g} % interval)")
     return save(figure, path)
 
 

@@ -221,6 +221,10 @@ class _Scorer:
                     groups.setdefault(lacks, []).append(part)
         if groups:
             total = sum(len(job.keys) for group in groups.values() for job in group)
+            lacking = sum(len(lacks) * len(job.keys) for lacks, group in groups.items() for job in group)
+            self._progress.note(
+                f"{name}: {len(known) * len(hashes) - lacking} of {len(known) * len(hashes)} scores are in the store"
+            )
             with self._progress.task(f"{name} ({self._lm.name})", total) as task:
                 for lacks, group in sorted(groups.items()):
                     for batch in self._compute(plan, lacks, group, hashes, known):

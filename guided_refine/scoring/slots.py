@@ -181,6 +181,9 @@ class SlotReader:
             if self._kept is None:
                 self._kept = self._encode_prefix()
             return self._kept
+        if any(getattr(module, "gradient_checkpointing", False) for module in self._decoder.modules()):
+            # Its second forward runs outside of this reader, where nothing says what slots may see.
+            raise ValueError("slots cannot be read under gradient checkpointing; turn it off")
         return self._encode_prefix()
 
     def _encode_prefix(self) -> Prefix:

@@ -94,8 +94,12 @@ class Objective:
         self._untuned_users = SlotReader(model, plans["user"])
         self._item_value = item_value
         self._untuned_items = untuned_items
-        device = next(model.parameters()).device
-        self._device = device
+        self._device = next(model.parameters()).device
+        # A reader tries out its model on first use and switches modes meanwhile; not in the middle of a step.
+        with evaluating(model):
+            for reader in (*self._tuned.values(), self._untuned_users):
+                reader.digit_logits([reader.plan.opening])
+                reader.clear()
 
     def __call__(self, batch: TuneBatch) -> Terms:
         """All terms of one step, with gradients. Random numbers depend on (seed, step) only."""

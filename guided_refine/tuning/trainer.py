@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +104,10 @@ class TuneTrainer(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Weighted sum of the terms for one step. Raises `InputError` when it is no longer a finite number."""
-        terms = self._objective(inputs["batch"])
+        with self._watching():
+            terms = self._objective(inputs["batch"])
         if not math.isfinite(terms.total.item()):
-            raise InputError(
-                f"tuning diverged at step {self.state.global_step + 1}: the loss is no number; "
-                "lower tune.learning_rate"
-            )
+            raise self._diverged()
         self._terms = terms.values()
         self.tokens += terms.tokens
         return (terms.total, None) if return_outputs else terms.total
@@ -124,7 +124,26 @@ class TuneTrainer(Trainer):
 
     def rank_held_out(self) -> dict[str, float]:
         """See `Objective.rank_held_out`; empty where the data are too small to hold anything out."""
-        return {} if self._held_out is None else self._objective.rank_held_out(self._held_out)
+        if self._held_out is None:
+            return {}
+        with self._watching():
+            return self._objective.rank_held_out(self._held_out)
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Before the first step it is the input that a complaint is about, later what the steps made of the weights."""
+        try:
+            yield
+        except InputError as error:
+            if self.state.global_step == 0:
+                raise
+            raise self._diverged() from error
+
+    def _diverged(self) -> InputError:
+        return InputError(
+            f"tuning diverged at step {self.state.global_step}: scores or losses are no longer finite numbers; "
+            "lower tune.learning_rate"
+        )
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         # Only the adapter, and never the embeddings: the default asks the hub whether the base model is known.

@@ -153,8 +153,6 @@ def _run(job: _Job) -> None:
             target_modules="all-linear",
         ),
     )
-    # A name instead of a path of this machine; `base_model.json` holds the fingerprint.
-    model.peft_config["default"].base_model_name_or_path = job.language_model.name
     try:
         _train(job, model)
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -269,6 +267,10 @@ def _save(job: _Job, model: PeftModel, trainer: TuneTrainer, texts: DatasetTexts
     # PEFT keeps the layers' names in a set, so their order would differ from run to run.
     settings = read_json(adapter / "adapter_config.json")
     settings["target_modules"] = sorted(settings["target_modules"])
+    if Path(str(settings["base_model_name_or_path"])).exists():
+        # A path of this machine helps nobody elsewhere, and PEFT would look any other name up on the hub;
+        # `base_model.json` says which model it is.
+        settings["base_model_name_or_path"] = None
     write_json(adapter / "adapter_config.json", settings)
     write_json(adapter / ADAPTER_BASE, {"fingerprint": job.language_model.fingerprint})
     names = list(job.plans["item"].names)

@@ -111,7 +111,11 @@ def browser(profile: Path) -> Iterator[Page]:
             page.call("Runtime.enable")
             page.call("Page.enable")
             page.call(
-                "Emulation.setDeviceMetricsOverride", width=1400, height=1000, deviceScaleFactor=1, mobile=False
+                "Emulation.setDeviceMetricsOverride",
+                width=1400,
+                height=1000,
+                deviceScaleFactor=1,
+                mobile=False,
             )
             yield page
     finally:

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from synthetic import make_dataset, random_dataset
+
 from guided_refine.backbones.backbone import Backbone
 from guided_refine.backbones.model import ENCODERS
 from guided_refine.backbones.tables import IdTable
 from guided_refine.config import TrainConfig
 from guided_refine.data.dataset import Dataset
 from guided_refine.errors import InputError
-from synthetic import make_dataset, random_dataset
 
 KINDS = sorted(ENCODERS)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from guided_refine.backbones.histories import Histories, shuffled_batches
 from hypothesis import given
 from hypothesis import strategies as st
+
+from guided_refine.backbones.histories import Histories, shuffled_batches
 
 SEQUENCES = st.lists(st.lists(st.integers(1, 99), max_size=8), min_size=1, max_size=6)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from guided_refine.backbones.loss import chunked_cross_entropy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from guided_refine.backbones.loss import chunked_cross_entropy
 
 
 @settings(max_examples=30, deadline=None)

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from synthetic import make_dataset, random_dataset, ring
+
 from guided_refine.backbones.backbone import Backbone
 from guided_refine.backbones.checkpoint import FILE
 from guided_refine.backbones.model import ENCODERS
@@ -19,7 +21,6 @@ from guided_refine.backbones.tables import IdTable
 from guided_refine.config import TrainConfig
 from guided_refine.errors import InputError
 from guided_refine.progress import Progress
-from synthetic import checkerboard, make_dataset, random_dataset
 
 KINDS = sorted(ENCODERS)
 
@@ -42,19 +43,19 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_one_right_answer_is_learned(kind: str) -> None:
-    dataset = checkerboard()
+    dataset = ring()
     backbone = Backbone(
         kind,
         IdTable(dataset.n_items, 16, seed=0),
         None,
-        TrainConfig(max_length=8, batch_size=16, max_epochs=60, patience=15, learning_rate=0.01, dropout=0.1),
+        TrainConfig(max_length=8, batch_size=16, max_epochs=60, patience=15, learning_rate=0.01, dropout=0),
         seed=0,
     )
-    result = backbone.fit(dataset)
-    assert result.best_ndcg > 0.95
+    backbone.fit(dataset)
     users, targets = dataset.targets("test")
-    best = backbone.score(users, "test", dataset).argmax(axis=1) + 1
-    assert (best == targets).mean() > 0.95
+    best = backbone.recommend([dataset.user_ids[u] for u in users], k=1)
+    right = best["item_id"].to_numpy() == dataset.item_ids[targets - 1]
+    assert right.mean() > 0.95
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -135,7 +136,9 @@ def test_patience_ends_training_and_best_weights_come_back() -> None:
 def test_held_out_events_change_no_training_step(kind: str) -> None:
     dataset = random_dataset()
     other = [
-        np.concatenate([s[: dataset.split.n_train[u]], s[dataset.split.n_train[u] :][::-1] % dataset.n_items + 1])
+        np.concatenate(
+            [s[: dataset.split.n_train[u]], s[dataset.split.n_train[u] :][::-1] % dataset.n_items + 1]
+        )
         for u, s in enumerate(dataset.sequences)
     ]
     # One epoch: from the second on, validation may pick other best weights.

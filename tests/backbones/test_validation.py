@@ -7,12 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from synthetic import random_dataset
+
 from guided_refine.backbones.backbone import Backbone
 from guided_refine.backbones.tables import IdTable
 from guided_refine.backbones.validation import Validation, expected_ndcg
 from guided_refine.config import TrainConfig
 from guided_refine.data.dataset import Dataset
-from synthetic import random_dataset
 
 
 def test_equals_a_loop_over_users() -> None:

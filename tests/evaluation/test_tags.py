@@ -9,6 +9,7 @@ import pytest
 
 from guided_refine.errors import InputError
 from guided_refine.evaluation.tags import normalise_tag, read_tag_mapping, tag_truth
+from guided_refine.scoring.attributes import load_attributes
 
 MAPPING = Path(__file__).resolve().parents[2] / "experiments" / "meaning" / "ml_tags.yaml"
 
@@ -28,6 +29,7 @@ def test_negatives_are_other_tagged_items() -> None:
 def test_real_tags(shared: Path) -> None:
     tags = pd.read_csv(shared / "data" / "ml_latest_small" / "tags.csv.gz")
     mapping = read_tag_mapping(MAPPING)
+    assert set(mapping) <= set(load_attributes("movies").names)
     truth = tag_truth(tags, mapping)
     positives = truth.groupby("attribute")["value"].agg(["sum", "size"])
     assert set(positives.index) == set(mapping)

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
+
 from guided_refine.errors import InputError
 from guided_refine.refine.base_embeddings import load_base_embeddings
-from safetensors.numpy import save_file
 
 IDS = ["a", "b", "c"]
 VECTORS = np.arange(6, dtype=np.float32).reshape(3, 2)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from guided_refine.refine.normalise import Method, Normaliser, flat_attributes
 from scipy.stats import rankdata
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from guided_refine.refine.normalise import Method, Normaliser, flat_attributes
 
 DRAW = np.random.default_rng(0)
 ITEMS = np.round(DRAW.random((200, 4)) ** 2, 2)

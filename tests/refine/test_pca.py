@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from guided_refine.errors import InputError
 from guided_refine.refine.pca import fit_pca, kept_columns
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
+
 from guided_refine.errors import InputError
 from guided_refine.refine.estimate import fit_estimate
 from guided_refine.refine.normalise import Normaliser
 from guided_refine.refine.users import GuidedUserTerm, Snapshots
 from guided_refine.scoring.scores import UserScores
-from hypothesis import given
-from hypothesis import strategies as st
-from sklearn.linear_model import Ridge
 
 WIDTH, M, ITEMS = 5, 2, 6
 ITEM_SCORES = np.random.default_rng(1).standard_normal((ITEMS, M))
@@ -26,9 +27,7 @@ def make(places: list[tuple[int, int]], n_users: int = 5, **options: object) -> 
     value = np.stack([user * 100.0 + position, np.ones(len(places))], axis=1)
     normaliser = Normaliser.fit(np.random.default_rng(0).random((9, M)), "minmax")
     estimate = fit_estimate(ITEM_SCORES, [], np.zeros((0, M)))
-    return GuidedUserTerm(
-        WIDTH, n_users, Snapshots(user, position, value), normaliser, estimate, **options
-    )
+    return GuidedUserTerm(WIDTH, n_users, Snapshots(user, position, value), normaliser, estimate, **options)
 
 
 PLACES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), max_size=15)

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from synthetic import random_dataset, random_scores
+
 from guided_refine.backbones.backbone import Backbone
 from guided_refine.config import VARIANTS, Config
 from guided_refine.data.dataset import Dataset
@@ -18,7 +20,6 @@ from guided_refine.refine.table import RefinedTable
 from guided_refine.refine.users import GuidedUserTerm
 from guided_refine.refine.variants import build_base, build_variant
 from guided_refine.scoring.scores import AttributeScores
-from synthetic import random_dataset, random_scores
 
 M = 3
 NAMES = [f"a{i}" for i in range(M)]
@@ -138,7 +139,9 @@ def test_trainable_columns_have_the_capacity_of_refined_and_no_scores(
     before = model.item_vectors()
     assert isinstance(model.term, GuidedUserTerm) and not model.term.value.any()
     model.fit(dataset)
-    assert (model.item_vectors() != before).all(axis=0).any() and (model.item_vectors() != before)[:, -M:].any()
+    assert (model.item_vectors() != before).all(axis=0).any() and (model.item_vectors() != before)[
+        :, -M:
+    ].any()
     assert model.term.residual.any()
 
 
@@ -146,7 +149,9 @@ def test_warm_restart_goes_on_from_the_base(dataset: Dataset, base: Backbone) ->
     before = base.item_vectors()
     model = build("warm_restart", dataset, base, {}, seed=7)
     assert np.array_equal(model.item_vectors(), before)
-    assert np.array_equal(model.score(np.arange(4), "test", dataset), base.score(np.arange(4), "test", dataset))
+    assert np.array_equal(
+        model.score(np.arange(4), "test", dataset), base.score(np.arange(4), "test", dataset)
+    )
     result = model.fit(dataset)
     assert result.epochs == 2 and np.array_equal(base.item_vectors(), before)
 

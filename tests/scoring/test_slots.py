@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers as hf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
 from tiny_models import make_attributes, naive_logits, tiny_model
 from transformers import AutoTokenizer
 
@@ -43,13 +45,14 @@ def llama() -> Any:
     return tiny_model("llama", 512)
 
 
+@pytest.mark.parametrize("way", ["chosen", "mask"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_equal_to_the_naive_oracle(family: str, plan: PromptPlan, texts: list[list[int]]) -> None:
+def test_equal_to_the_naive_oracle(family: str, way: str, plan: PromptPlan, texts: list[list[int]]) -> None:
     model = tiny_model(family, 512)
     with torch.no_grad():
         reader = SlotReader(model, plan)
+        reader._in_blocks = False if way == "mask" else None
         read = reader.digit_logits(texts, inside=True)
-        print(family, reader._in_blocks)
         for b, text in enumerate(texts):
             for a in range(len(plan.names)):
                 every = naive_logits(model, plan, text, a)
@@ -59,6 +62,65 @@ def test_equal_to_the_naive_oracle(family: str, plan: PromptPlan, texts: list[li
                 assert read.inside is not None
                 torch.testing.assert_close(read.inside[b, a], mass, atol=1e-5, rtol=1e-5)
     assert read.logits.std() > 0.01
+    # Gemma 2 caps its attention scores, which the blocks leave to the model's own attention.
+    assert reader._in_blocks == (way == "chosen" and family != "gemma2")
+
+
+@pytest.mark.parametrize("in_blocks", [True, False])
+def test_histories_are_read_alike_in_blocks_and_by_mask(
+    llama: Any, in_blocks: bool, plan: PromptPlan, texts: list[list[int]]
+) -> None:
+    reader = SlotReader(llama, plan)
+    reader._in_blocks = in_blocks
+    reads = [[0, 2, 9, 9], [1], [4, len(texts[2])]]
+    rows = [(text, p) for text, row in zip(texts, reads, strict=True) for p in row]
+    with torch.no_grad():
+        read = reader.digit_logits(texts, reads).logits
+        for row, (text, p) in enumerate(rows):
+            for a in (0, 3):
+                expected = naive_logits(llama, plan, text[:p], a)[plan.digits]
+                torch.testing.assert_close(read[row, a], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_models_that_follow_no_mask_are_refused(plan: PromptPlan, texts: list[list[int]]) -> None:
+    recurrent = hf.MambaForCausalLM(hf.MambaConfig(vocab_size=512, hidden_size=16, num_hidden_layers=2))
+    biased = hf.BloomForCausalLM(hf.BloomConfig(vocab_size=512, hidden_size=16, n_layer=2, n_head=2))
+    for model in (recurrent, biased):
+        with torch.no_grad(), pytest.raises(InputError, match="does not follow attention masks"):
+            SlotReader(model.eval(), plan).digit_logits(texts)
+
+
+def test_adapters_are_read_and_trained_through(plan: PromptPlan, texts: list[list[int]]) -> None:
+    plain = SlotReader(tiny_model("llama", 512), plan).digit_logits(texts).logits
+    tuned = get_peft_model(tiny_model("llama", 512), LoraConfig(r=2, target_modules=["q_proj", "v_proj"]))
+    reader = SlotReader(tuned, plan)
+    logits = reader.digit_logits(texts).logits
+    torch.testing.assert_close(logits, plain, atol=1e-5, rtol=1e-5)
+    soft_scores(logits)[0].sum().backward()
+    moved = [p for n, p in tuned.named_parameters() if "lora_B" in n and p.grad.abs().sum() > 0]
+    assert len(moved) == 6
+    with torch.no_grad():
+        for weight in moved:
+            weight.add_(0.1)
+        assert not torch.allclose(reader.digit_logits(texts).logits, plain, atol=1e-3)
+        with tuned.disable_adapter():
+            reader.clear()
+            torch.testing.assert_close(reader.digit_logits(texts).logits, plain, atol=1e-5, rtol=1e-5)
+
+
+def test_the_models_own_attention_is_as_before(llama: Any, plan: PromptPlan, texts: list[list[int]]) -> None:
+    ids = torch.tensor([texts[0]])
+    with torch.no_grad():
+        before = llama(ids).logits
+        SlotReader(llama, plan).digit_logits(texts)
+        assert torch.equal(llama(ids).logits, before)
+    assert llama.config._attn_implementation == "sdpa"
+    llama.train()
+    llama.gradient_checkpointing_enable()
+    with pytest.raises(ValueError, match="gradient checkpointing"):
+        SlotReader(llama, plan).digit_logits(texts)
+    llama.gradient_checkpointing_disable()
+    llama.eval()
 
 
 @settings(max_examples=12, deadline=None)

@@ -196,6 +196,34 @@ def test_terms_match_a_naive_reading(bench: Bench) -> None:
     assert got.total.item() == pytest.approx(total, rel=2e-4)
 
 
+def test_the_gradient_is_that_of_the_loss(bench: Bench) -> None:
+    """Against a difference quotient along a random direction, in double precision."""
+    bench.disturb()
+    bench.model.double()
+    for module in bench.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    objective = bench.objective(weights(recommendation_weight=1.0, anchor_weight=1.0, format_weight=1.0))
+    batch = bench.examples[0]
+    objective(batch).total.backward()
+    trainable = [p for p in bench.model.parameters() if p.requires_grad]
+    direction = [torch.randn_like(p) for p in trainable]
+    slope = sum(float((p.grad * d).sum()) for p, d in zip(trainable, direction, strict=True))  # type: ignore[operator]
+
+    def moved(by: float) -> float:
+        with torch.no_grad():
+            for p, d in zip(trainable, direction, strict=True):
+                p += by * d
+            value = objective(batch).total.item()
+            for p, d in zip(trainable, direction, strict=True):
+                p -= by * d
+        return value
+
+    # Scores and losses are computed in single precision, so the step must not be too small.
+    quotient = (moved(1e-3) - moved(-1e-3)) / 2e-3
+    assert slope == pytest.approx(quotient, rel=0.02)
+
+
 def test_items_are_constants_on_the_user_side(bench: Bench) -> None:
     """With side="user" the model is never asked about an item, and other constants give another loss."""
     bench.disturb()

@@ -66,7 +66,9 @@ class Curriculum:
         queue: list[int] = []
         for kind in self.kinds:
             if kind == "user":
-                histories = [self._history(rng, known) for _ in range(max(1, self.batch // 2))]
+                # One length for the whole batch, so that little of it is padding.
+                length = self._length(rng, len(known))
+                histories = [self._history(rng, known, length) for _ in range(max(1, self.batch // 2))]
                 reads = [self._reads(rng, len(h)) for h in histories]
                 yield Step(kind, [], [], histories, reads)
                 continue
@@ -92,12 +94,15 @@ class Curriculum:
         ]
         return " ".join(left) or words[0]
 
-    def _history(self, rng: np.random.Generator, known: np.ndarray) -> list[int]:
-        """Catalog rows, oldest first; short ones are as likely as long ones on a log scale."""
-        longest = max(_SHORTEST_HISTORY, min(self.history_events, len(known)))
-        length = int(round(np.exp(rng.uniform(np.log(_SHORTEST_HISTORY), np.log(longest)))))
+    def _length(self, rng: np.random.Generator, known: int) -> int:
+        """Events in a history: short ones are as likely as long ones on a log scale."""
+        longest = max(1, min(self.history_events, known))
+        return int(np.exp(rng.uniform(np.log(min(_SHORTEST_HISTORY, longest)), np.log(longest + 1))))
+
+    def _history(self, rng: np.random.Generator, known: np.ndarray, length: int) -> list[int]:
+        """Catalog rows, oldest first, without repeats."""
         if rng.random() > _CLUSTERED:
-            return rng.choice(known, size=length).tolist()
+            return rng.choice(known, size=length, replace=False).tolist()
         # A taste: a direction in label space on which a few attributes weigh.
         width = self.values.shape[1]
         taste = rng.standard_normal(width) * (rng.random(width) < rng.uniform(0.2, 0.8))

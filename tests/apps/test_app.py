@@ -1,0 +1,148 @@
+"""The dashboard's pages, run by Streamlit's own test runner on a real tiny run."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from tiny_run import EVIL, make_run
+
+from guided_refine.files import read_json
+from guided_refine.resources import resource_folder
+from guided_refine.runfolder import RunFolder
+
+PAGES = ("overview", "recommendations", "items", "attributes")
+
+
+def page(run: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    """The app on `run`, gone to one page."""
+    monkeypatch.setattr("sys.argv", ["app.py", str(run)])
+    app = AppTest.from_file(str(resource_folder("apps") / "app.py"), default_timeout=120).run()
+    if name != "overview":
+        app.switch_page(f"views/{name}.py").run()
+    return app
+
+
+def text_of(app: AppTest) -> str:
+    """All words on the page, Markdown escapes taken away."""
+    blocks = [*app.title, *app.subheader, *app.caption, *app.markdown, *app.info, *app.error, *app.code]
+    return re.sub(r"\\([^\w\s])", r"\1", "\n".join(str(b.value) for b in blocks))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_of_a_finished_run_draws(
+    finished: RunFolder, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = page(finished.root, name, monkeypatch)
+    assert not app.exception
+    assert not app.error
+    assert not app.info, "nothing is missing in a finished run"
+    assert len(app.dataframe) >= 1
+
+
+@pytest.mark.parametrize(
+    ("until", "whole"),
+    [
+        ("data", set()),
+        ("scores", {"items", "attributes"}),
+        ("base", {"items", "attributes"}),
+        ("refined", {"items", "attributes", "recommendations"}),
+    ],
+)
+def test_a_run_in_progress_says_what_is_missing(
+    tmp_path: Path, until: str, whole: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_run(tmp_path / "run", tmp_path / "source", until=until)
+    for name in PAGES:
+        app = page(folder.root, name, monkeypatch)
+        assert not app.exception, name
+        assert not app.error, name
+        assert ("guided-refine run CONFIG --out" in text_of(app)) == (name not in whole), name
+        assert any("last stage done" in str(c.value) for c in app.sidebar.caption), name
+
+
+def test_overview_shows_the_rows_of_the_run(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = page(finished.root, "overview", monkeypatch)
+    table = app.dataframe[0].value.set_index("variant")
+    for row in read_json(finished.metrics):
+        assert table.loc[row["variant"], "NDCG@10"] == pytest.approx(row["ndcg@10"])
+    assert app.metric[0].label == "SASRec refined, NDCG@10"
+    refined = next(r for r in read_json(finished.metrics) if r["variant"] == "refined")
+    app.selectbox[0].select("mrr").run()
+    assert app.metric[0].value == f"{refined['mrr']:.4f}"
+
+
+def test_recommendations_follow_the_user_and_the_number_of_items(
+    finished: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from guided_refine.explain.text import explain_user
+
+    app = page(finished.root, "recommendations", monkeypatch)
+    app.selectbox(key="user").select("u7").run()
+    app.slider[0].set_value(3).run()
+    answer = explain_user(finished.root, "u7", k=3)
+    history, refined, base = (d.value for d in app.dataframe)
+    assert history.iloc[:, 0].tolist() == [h["title"] for h in reversed(answer["history"])]
+    assert refined["item"].tolist() == [r["title"] for r in answer["recommendations"]]
+    assert len(base) == 3
+    assert not app.exception
+
+
+def test_items_are_found_and_strange_titles_are_text(
+    finished: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = page(finished.root, "items", monkeypatch)
+    app.text_input[0].set_value("script bold").run()
+    assert not app.exception
+    assert app.selectbox[0].options == [f"{EVIL}  (i3)"]
+    heading = app.subheader[0].value
+    assert EVIL in text_of(app)
+    assert not re.search(r"(?<!\\)[<*$`\[]", heading), "a title must not format, link or run"
+    app.text_input[0].set_value("no such film").run()
+    assert "No item holds all of these words" in text_of(app)
+
+
+def test_attributes_hold_the_truth_where_the_run_has_it(
+    finished: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = page(finished.root, "attributes", monkeypatch)
+    assert "Agreement with the known truth" in text_of(app)
+    rows = {r["source"]: r for r in read_json(finished.truth)["rows"] if r["attribute"] == "mean of all"}
+    assert [m.value for m in app.metric] == [f"{rows[s]['spearman']:.3f}" for s in ("untuned", "tuned")]
+
+
+def test_a_damaged_file_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_run(tmp_path / "run", tmp_path / "source", until="scores")
+    folder.score_table.write_bytes(folder.score_table.read_bytes()[:100])
+    app = page(folder.root, "attributes", monkeypatch)
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "scores.parquet is not a readable Parquet file" in text_of(app)
+
+
+def test_a_folder_that_is_no_run_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = page(tmp_path, "overview", monkeypatch)
+    assert not app.exception
+    assert "is not a run folder" in text_of(app)
+
+
+def test_the_app_never_reaches_for_a_language_model() -> None:
+    """Pages import public modules only, none of which loads a language model."""
+    files = sorted(resource_folder("apps").rglob("*.py"))
+    assert len(files) >= 6
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = (
+                [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else []
+            )
+            for name in names:
+                assert not name.startswith(("transformers", "peft", "torch", "guided_refine.tuning")), file
+                assert "language_model" not in name, file
+                assert not any(part.startswith("_") for part in name.split(".") if part != "__future__"), file

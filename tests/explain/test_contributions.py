@@ -1,0 +1,166 @@
+"""Contributions: exact, in agreement with what the run published, refused where they would be wrong."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_run import SILENT, USERS, make_run
+
+from guided_refine.backbones.backbone import Backbone
+from guided_refine.errors import InputError
+from guided_refine.explain.contributions import Contributions, Explainer, base_top, percentile
+from guided_refine.runfolder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def explainer(finished: RunFolder) -> Explainer:
+    return Explainer.open(finished.root)
+
+
+def test_parts_are_the_products_of_the_published_tables(finished: RunFolder, explainer: Explainer) -> None:
+    """The refined tables are made on another road; anybody can redo the split with them."""
+    items = pd.read_parquet(finished.refined_items).set_index("item_id")
+    users = pd.read_parquet(finished.refined_users).set_index("user_id")
+    attributes = explainer.scores.attributes
+    pcs = [c for c in items.columns if c.startswith("pc_")]
+    for user in (0, 7, SILENT):
+        state = users.loc[explainer.dataset.user_ids[user]]
+        found = explainer.contributions(user)
+        expected = items[attributes].to_numpy() * state[attributes].to_numpy()
+        np.testing.assert_allclose(found.values[:, 1:], expected, rtol=1e-4, atol=1e-6)
+        behaviour = items[pcs].to_numpy() @ state[pcs].to_numpy()
+        np.testing.assert_allclose(found.values[:, 0], behaviour, rtol=1e-4, atol=1e-6)
+
+
+def test_parts_sum_to_the_score_the_model_ranks_by(finished: RunFolder, explainer: Explainer) -> None:
+    model = Backbone.load(finished.unit("sasrec", "refined", 0))
+    scores = model.score(np.arange(USERS), "test", explainer.dataset)
+    for user in range(USERS):
+        found = explainer.contributions(user)
+        np.testing.assert_allclose(found.values.sum(axis=1), scores[user], rtol=1e-4, atol=1e-5)
+
+
+def test_top_is_what_the_model_recommends(finished: RunFolder, explainer: Explainer) -> None:
+    model = Backbone.load(finished.unit("sasrec", "refined", 0))
+    for user in (0, 11):
+        name = explainer.dataset.user_ids[user]
+        table = model.recommend([name], k=8, dataset=explainer.dataset)
+        top = explainer.contributions(user).top(8, explainer.seen(user))
+        assert explainer.dataset.item_ids[top - 1].tolist() == table["item_id"].tolist()
+
+
+def test_ranks_agree_with_counting(explainer: Explainer) -> None:
+    found, seen = explainer.contributions(2), explainer.seen(2)
+    ranks = found.ranks(seen)
+    unseen = [i for i in range(1, explainer.dataset.n_items + 1) if i not in seen]
+    for item in (1, 4, int(seen[0])):
+        above = sum(found.score[j - 1] > found.score[item - 1] for j in unseen)
+        assert ranks[item - 1] == above + 1
+
+
+def test_rank_of_the_held_out_item_is_the_evaluated_one(finished: RunFolder, explainer: Explainer) -> None:
+    rows = pd.read_parquet(finished.per_user)
+    rows = rows[rows["variant"] == "refined"].set_index("user_id")["rank"]
+    for user in range(USERS):
+        item = explainer.next_item(user)
+        assert item is not None
+        place = explainer.contributions(user).ranks(explainer.seen(user))[item - 1]
+        assert place == pytest.approx(rows[explainer.dataset.user_ids[user]], abs=0.5)
+
+
+def test_encoder_and_user_term_share_a_part(explainer: Explainer) -> None:
+    found = explainer.contributions(3)
+    parts = found.of(5)
+    assert parts[0]["from_user_term"] == 0.0, "the user term has no collaborative columns"
+    for part in parts:
+        assert part["from_encoder"] + part["from_user_term"] == pytest.approx(part["value"])
+    encoder_only = [p["value"] - p["from_user_term"] for p in parts]
+    model = explainer.model
+    histories = torch.tensor(explainer.seen(3))[None, -model.model.encoder.context :]
+    with torch.no_grad():
+        vectors = model.table.matrix()
+        state = model.model.encoder.last(histories, torch.tensor([histories.shape[1]]), vectors)[0]
+    assert sum(encoder_only) == pytest.approx(float(state @ vectors[4]), rel=1e-4, abs=1e-5)
+
+
+def test_lifts_sum_to_the_lead_over_the_average_item(explainer: Explainer) -> None:
+    found = explainer.contributions(4)
+    lead = found.score[9] - found.score.mean()
+    assert sum(p["lift"] for p in found.of(10)) == pytest.approx(lead, rel=1e-4, abs=1e-6)
+
+
+def test_parts_that_do_not_sum_up_are_refused() -> None:
+    with pytest.raises(ArithmeticError, match="item number 2"):
+        Contributions(["a", "b"], np.array([3.0, 3.0]), np.array([[1.0, 2.0], [1.0, 2.1]]))
+
+
+def test_profile_reads_the_latest_scores_and_says_when_it_estimates(explainer: Explainer) -> None:
+    scores = explainer.scores
+    known = explainer.profile(0)
+    rows = np.flatnonzero(scores.users.user == 0)
+    assert [r["score"] for r in known.rows] == pytest.approx(scores.users.value[rows[-1]].tolist())
+    assert not known.estimated
+    silent = explainer.profile(SILENT)
+    middle = scores.item_value[explainer.seen(SILENT) - 1].mean(axis=0)
+    assert silent.estimated
+    assert [r["score"] for r in silent.rows] == pytest.approx(middle.tolist())
+
+
+def test_percentile_agrees_with_scipy() -> None:
+    from scipy.stats import percentileofscore
+
+    values = np.array([0.1, 0.3, 0.3, 0.5, 0.9])
+    for value in (0.0, 0.3, 0.4, 1.0):
+        assert percentile(values, value) == pytest.approx(percentileofscore(values, value, kind="mean"))
+
+
+def test_base_top_is_the_base_models_own(finished: RunFolder, explainer: Explainer) -> None:
+    table = base_top(explainer, "u1", 4)
+    assert table is not None
+    own = Backbone.load(finished.unit("sasrec", "base", 0)).recommend(["u1"], k=4)
+    assert table["item_id"].tolist() == own["item_id"].tolist()
+
+
+def test_sasrec_is_explained_where_the_run_has_it(tmp_path: Path) -> None:
+    folder = make_run(
+        tmp_path / "run",
+        tmp_path / "source",
+        until="refined",
+        backbones=["gru4rec", "sasrec"],
+        variants={"gru4rec": ["base", "refined"], "sasrec": ["base", "refined"]},
+    )
+    assert Explainer.open(folder.root).backbone == "sasrec"
+    shutil.rmtree(folder.unit("sasrec", "refined", 0))
+    assert Explainer.open(folder.root).backbone == "gru4rec"
+
+
+def test_unknown_ids_name_the_nearest(explainer: Explainer) -> None:
+    with pytest.raises(InputError, match=r"no user 'u0x'.*nearest: .*u0"):
+        explainer.user_number("u0x")
+    with pytest.raises(InputError, match=r"no item '§§§§'.*ids look like: i0, i1"):
+        explainer.item_number("§§§§")
+
+
+@pytest.mark.parametrize(
+    ("until", "variants", "message"),
+    [
+        ("base", ["base", "refined"], "finish it with: guided-refine run CONFIG --out"),
+        ("base", ["base"], "add it to 'variants'"),
+    ],
+)
+def test_a_run_without_refined_model_says_what_to_run(
+    tmp_path: Path, until: str, variants: list[str], message: str
+) -> None:
+    folder = make_run(tmp_path / "run", tmp_path / "source", until=until, variants=variants)
+    with pytest.raises(InputError, match=message):
+        Explainer.open(folder.root)
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a run folder"):
+        Explainer.open(tmp_path)
