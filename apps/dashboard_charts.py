@@ -9,6 +9,7 @@ import pandas as pd
 
 from guided_refine.explain.words import COLLABORATIVE
 from guided_refine.reporting.palette import AGAINST, BLACK, FOR, GREY, PALE, SOURCES, VARIANTS
+from guided_refine.reporting.style import label
 
 ROW = alt.Step(26)
 LABELS = 320
@@ -39,24 +40,26 @@ def gains(rows: pd.DataFrame, metric: str) -> alt.Chart:
 
 
 def lines(rows: pd.DataFrame, x: str, y: str, colour: str, *, x_title: str, y_title: str) -> alt.Chart:
-    """One line per value of `colour`."""
+    """One line per value of `colour`, in the colour of the variant where it names one."""
     names = list(dict.fromkeys(rows[colour]))
-    hues = [VARIANTS.get(str(n), GREY) for n in names]
+    series = [label(str(n), 99) for n in names]
+    hues = [VARIANTS.get(str(n), FOR) for n in names]
+    drawn = rows[[x, y]].assign(series=rows[colour].map(dict(zip(names, series, strict=True))))
     return (
-        alt.Chart(rows)
+        alt.Chart(drawn)
         .mark_line(strokeWidth=2)
         .encode(
             x=alt.X(f"{x}:Q", title=x_title, axis=alt.Axis(tickMinStep=1)),
             y=alt.Y(f"{y}:Q", title=y_title, scale=alt.Scale(zero=False)),
             color=alt.Color(
-                f"{colour}:N",
-                sort=names,
-                scale=alt.Scale(domain=names, range=hues),
-                legend=alt.Legend(title=None, orient="top", columns=5),
+                "series:N",
+                sort=series,
+                scale=alt.Scale(domain=series, range=hues),
+                legend=alt.Legend(title=None, orient="top", columns=3) if len(series) > 1 else None,
             ),
-            tooltip=[f"{colour}:N", f"{x}:Q", alt.Tooltip(f"{y}:Q", format=".4f")],
+            tooltip=["series:N", f"{x}:Q", alt.Tooltip(f"{y}:Q", format=".4f")],
         )
-        .properties(height=280)
+        .properties(height=360)
     )
 
 
@@ -115,7 +118,7 @@ def parts(item: dict[str, Any]) -> alt.Chart:
     ]
     bars = alt.Chart(rows).encode(
         y=alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=LABELS)),
-        x=alt.X("value:Q", title=None),
+        x=alt.X("value:Q", title=None, scale=alt.Scale(padding=48)),
         tooltip=["label:N", alt.Tooltip("value:Q", format="+.4f")],
     )
     bar = bars.mark_bar().encode(
@@ -169,7 +172,7 @@ def distributions(bins: pd.DataFrame) -> alt.Chart:
             ),
             tooltip=["source:N", alt.Tooltip("middle:Q", format=".2f"), alt.Tooltip("share:Q", format=".1%")],
         )
-        .properties(width=190, height=90)
+        .properties(width=205, height=90)
         .facet(
             facet=alt.Facet(
                 "label:N",

@@ -31,22 +31,23 @@ def run_folder() -> RunFolder:
 # Cached by path and time of change, so that a run in progress shows what is new on the next click.
 
 
-def _changed(path: Path) -> int:
+def changed(path: Path) -> int:
+    """When a file of the run was last written; part of the key under which its content is kept."""
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def _json(path: str, changed: int) -> Any:
+def _json(path: str, when: int) -> Any:
     return read_json(path)
 
 
 @st.cache_data(show_spinner=False, max_entries=16)
-def _parquet(path: str, changed: int) -> pd.DataFrame:
+def _parquet(path: str, when: int) -> pd.DataFrame:
     return read_parquet(path)
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def _csv(path: str, changed: int) -> pd.DataFrame:
+def _csv(path: str, when: int) -> pd.DataFrame:
     try:
         return pd.read_csv(path)
     except pd.errors.EmptyDataError:
@@ -54,23 +55,23 @@ def _csv(path: str, changed: int) -> pd.DataFrame:
 
 
 @st.cache_resource(show_spinner="Opening the refined model…", max_entries=1)
-def _explainer(run: str, changed: tuple[int, ...]) -> Explainer:
+def _explainer(run: str, when: tuple[int, ...]) -> Explainer:
     return Explainer.open(run)
 
 
 def json_of(path: Path) -> Any | None:
     """A JSON file of the run, None where it is not there yet."""
-    return _json(str(path), _changed(path)) if path.exists() else None
+    return _json(str(path), changed(path)) if path.exists() else None
 
 
 def parquet_of(path: Path) -> pd.DataFrame | None:
     """A table of the run, None where it is not there yet."""
-    return _parquet(str(path), _changed(path)) if path.exists() else None
+    return _parquet(str(path), changed(path)) if path.exists() else None
 
 
 def csv_of(path: Path) -> pd.DataFrame | None:
     """A CSV of the run, None where it is not there yet."""
-    return _csv(str(path), _changed(path)) if path.exists() else None
+    return _csv(str(path), changed(path)) if path.exists() else None
 
 
 def has_refined(folder: RunFolder) -> bool:
@@ -82,7 +83,7 @@ def explainer_of(folder: RunFolder) -> Explainer:
     """The refined model of the run, opened once; raises `InputError` where there is none yet."""
     config = folder.config()
     units = [folder.unit(b, "refined", config.all_seeds[0]) / "model.safetensors" for b in config.backbones]
-    return _explainer(str(folder.root), tuple(_changed(p) for p in [folder.config_file, *units]))
+    return _explainer(str(folder.root), tuple(changed(p) for p in [folder.config_file, *units]))
 
 
 # ------------------------------------------------------------------------------------------------ words

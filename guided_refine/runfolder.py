@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from guided_refine import __version__
-from guided_refine.config import Config, parse_config
+from guided_refine.config import Config, load_config
 from guided_refine.errors import InputError
 from guided_refine.files import read_json, write_json, write_text
 
@@ -75,9 +75,7 @@ class RunFolder:
             raise InputError(
                 f"{self.root} is not a run folder (no config.yaml); make one with: guided-refine run CONFIG"
             )
-        return parse_config(
-            yaml.safe_load(self.config_file.read_text(encoding="utf-8")), str(self.config_file)
-        )
+        return load_config(self.config_file)
 
     def open(self, config: Config, *, update: bool) -> None:
         """Make the folder, or check that it belongs to this config.

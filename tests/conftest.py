@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from guided_refine.runfolder import RunFolder
+
 SMALL_RUN = """
 name: small
 seed: 3
@@ -53,3 +55,12 @@ def small_run(small_config: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     out = tmp_path_factory.mktemp("runs") / "small"
     run(load_config(small_config), out, config_folder=small_config.parent)
     return out
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A finished run with base, refined and shuffled SASRec, made of real parts; read only."""
+    from tiny_run import make_run
+
+    folder = tmp_path_factory.mktemp("finished")
+    return make_run(folder / "run", folder / "source")

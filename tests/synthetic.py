@@ -19,10 +19,14 @@ def make_dataset(sequences: list[list[int]], n_items: int, name: str = "syntheti
     return from_frames(name, items, rows)
 
 
-def ring(n_items: int = 30, length: int = 8, repeats: int = 5) -> Dataset:
-    """Everybody walks the same ring: after item i only item i + 1 is right."""
-    walk = [[(start + step) % n_items + 1 for step in range(length)] for start in range(n_items)]
-    return make_dataset(walk * repeats, n_items, "ring")
+def ring(n_items: int = 30, walks: int = 5) -> Dataset:
+    """Everybody walks the same ring, 6 to 12 steps: after item i only item i + 1 is right."""
+    walk = [
+        [(start + step) % n_items + 1 for step in range(6 + (start + lap) % 7)]
+        for lap in range(walks)
+        for start in range(n_items)
+    ]
+    return make_dataset(walk, n_items, "ring")
 
 
 def random_dataset(users: int = 30, n_items: int = 25, seed: int = 0) -> Dataset:

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 NEAREST = 10
-FOUND = 200
+FOUND = 1000
 
 
 def scores_of(folder: ui.RunFolder) -> tuple[pd.DataFrame, str] | None:

@@ -7,12 +7,13 @@ import dashboard_ui as ui
 import pandas as pd
 import streamlit as st
 
+from guided_refine.reporting import claims
+from guided_refine.reporting.markdown import p_value
 from guided_refine.runfolder import RunFolder
 
 
 def headline(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> None:
     """One card per backbone: the refined model and its distance to the base."""
-    name = ui.metric_name(metric)
     refined = rows[rows["variant"] == "refined"]
     if refined.empty:
         return
@@ -20,13 +21,33 @@ def headline(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> None
         gain = _difference(differences, row["backbone"], "refined", metric)
         with column:
             st.metric(
-                f"{ui.readable(row['backbone'])} refined, {name}",
+                f"{ui.readable(row['backbone'])} refined, {ui.metric_name(metric)}",
                 f"{row[metric]:.4f}",
                 None if gain is None else f"{gain['mean']:+.4f} to base",
                 border=True,
             )
-            if gain is not None:
-                st.caption(_verdict(gain, _difference(differences, row["backbone"], "shuffled", metric)))
+
+
+@st.cache_data(show_spinner="Comparing with the controls…", max_entries=8)
+def _claims(_folder: RunFolder, root: str, changed: tuple[int, ...]) -> list[str]:
+    config = _folder.config()
+    per_user = ui.parquet_of(_folder.per_user)
+    rows, differences = ui.json_of(_folder.metrics) or [], ui.json_of(_folder.differences) or []
+    options = config.evaluate
+    sentences = [
+        claims.headline(
+            backbone, rows, differences, per_user, confidence=options.confidence, samples=options.bootstrap
+        )
+        for backbone in config.backbones
+    ]
+    return [" ".join(s) for s in sentences if s]
+
+
+def verdicts(folder: RunFolder) -> None:
+    """What may be claimed, in the words of the report: one paragraph per backbone."""
+    files = (folder.metrics, folder.differences, folder.per_user)
+    for paragraph in _claims(folder, str(folder.root), tuple(ui.changed(p) for p in files)):
+        st.markdown(paragraph)
 
 
 def _difference(differences: pd.DataFrame, backbone: str, variant: str, metric: str) -> dict[str, Any] | None:
@@ -38,21 +59,6 @@ def _difference(differences: pd.DataFrame, backbone: str, variant: str, metric: 
         & (differences["metric"] == metric)
     ]
     return None if found.empty else found.iloc[0].to_dict()
-
-
-def _verdict(gain: dict[str, Any], shuffled: dict[str, Any] | None) -> str:
-    share = gain["relative"]
-    text = f"{share:+.1%} " if share is not None and pd.notna(share) else ""
-    text += f"[{gain['lower']:+.4f}, {gain['upper']:+.4f}]"
-    if gain["lower"] > 0:
-        text += ": better than the base"
-    elif gain["upper"] < 0:
-        text += ": worse than the base"
-    else:
-        text += ": not told apart from the base"
-    if shuffled is not None:
-        text += f"; with shuffled scores {shuffled['mean']:+.4f}"
-    return ui.plain(text + ".")
 
 
 def table(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> None:
@@ -71,7 +77,7 @@ def table(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> None:
             },
             "to base": f"{gain['mean']:+.4f}" if gain else "",
             "95 % interval": f"{gain['lower']:+.4f} to {gain['upper']:+.4f}" if gain else "",
-            "corrected p": f"{p:.4f}" if gain and pd.notna(p := gain.get("p_corrected")) else "",
+            "corrected p": p_value(gain.get("p_corrected")) if gain else "",
             "seeds": len(same),
             "steps": int(same["steps"].mean()),
             "converged": "yes" if same["converged"].all() else "not converged",
@@ -156,6 +162,7 @@ def main() -> None:
         width=220,
     )
     headline(rows.groupby(["backbone", "variant"], sort=False)[known].mean().reset_index(), changes, metric)
+    verdicts(folder)
     if not changes.empty:
         st.subheader("Difference to the base")
         picked = changes[changes["metric"] == metric].copy()

@@ -5,15 +5,17 @@ CIKM 2019, https://arxiv.org/abs/1904.06690
 
 Differences from the original:
 
-| what           | original                             | here                            | why |
-|----------------|--------------------------------------|---------------------------------|-----|
-| norm           | after each half (post-norm)          | before each half (pre-norm)     | trains more steadily at small scale |
-| output bias    | one per item                         | none                            | a score stays a plain dot product that can be taken apart |
-| attention drop | on attention weights                 | none (dropout on outputs stays) | fused kernels |
-| last-item mask | an extra copy of each sequence       | a quarter of the sequences      | one pass per epoch sees each user once, as for the others |
-| replacement    | always [mask]                        | always [mask]                   | same |
-| positions      | from the end of a left-padded row    | from the end of the window      | same; padding changes nothing |
-| steps          | fixed                                | until validation stops rising   | fixed budgets left it undertrained |
+| what            | original                    | here                            | why |
+|-----------------|-----------------------------|---------------------------------|-----|
+| norm            | after each half (post-norm) | before each half (pre-norm)     | trains more steadily |
+| output bias     | one per item                | none                            | a score is a plain dot product |
+| attention drop  | on attention weights        | none (dropout on outputs stays) | fused kernels |
+| last-item masks | an extra copy of each row   | a quarter of the rows           | one epoch reads each user once |
+| initial weights | normal, 0.02                | Xavier for linear maps          | 0.02 is too small at width 64 |
+| steps           | fixed                       | until validation stops rising   | fixed budgets undertrain it |
+
+As in the original a masked event is always replaced by [mask], and positions count from the end of the row, so
+that [mask] stands at the same place whenever the next event is asked for.
 """
 
 from __future__ import annotations

@@ -7,15 +7,15 @@ This is the form used for long user histories in recent comparisons, not the off
 
 Differences from the original:
 
-| what          | original                                  | here                           | why |
-|---------------|-------------------------------------------|--------------------------------|-----|
-| batches       | session-parallel, state carried over      | one row per user, padded       | a user's history is one row; the same batches for all backbones |
-| gradients     | cut after each step                       | through the whole window       | long histories gain from it |
-| loss          | BPR-max or cross-entropy, sampled items   | full softmax cross-entropy     | the same loss for all backbones |
-| optimiser     | Adagrad with momentum                     | AdamW                          | the same for all backbones |
-| item vectors  | separate or tied                          | tied                           | the refined table must serve on both sides |
-| output        | the state itself                          | a linear map of the state      | leaves the range (-1, 1) of a GRU state |
-| order         | sessions sorted by time, never shuffled   | users shuffled                 | rows are whole histories |
+| what         | original                                | here                         | why |
+|--------------|-----------------------------------------|------------------------------|-----|
+| batches      | session-parallel, state carried over    | one padded row per user      | a history is one row |
+| gradients    | cut after each step                     | through the whole window     | long histories gain |
+| loss         | BPR-max or cross-entropy, sampled items | full softmax cross-entropy   | same loss for all |
+| optimiser    | Adagrad with momentum                   | AdamW                        | same for all |
+| item vectors | separate or tied                        | tied                         | one refined table |
+| output       | the state itself                        | a linear map of the state    | leaves (-1, 1) |
+| order        | sessions by time, never shuffled        | users shuffled               | rows are histories |
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from guided_refine.config import TrainConfig
 class GRU4Rec(CausalEncoder):
     """GRU over item vectors; a linear map of its state is compared with the same vectors (tied).
 
+    >>> import torch
     >>> encoder = GRU4Rec(8, TrainConfig(max_length=5)).eval()
     >>> encoder(torch.tensor([[1, 2, 0]]), torch.tensor([2]), torch.randn(3, 8)).shape
     torch.Size([1, 3, 8])

@@ -24,6 +24,7 @@ ENCODERS: dict[str, type[GRU4Rec] | type[SASRec] | type[BERT4Rec]] = {
 class SequenceModel(nn.Module):
     """score(user, item) = <encoder(history) + term(user, events seen), vector(item)>.
 
+    >>> import torch
     >>> from guided_refine.backbones.tables import IdTable
     >>> model = SequenceModel("sasrec", IdTable(5, 8), None, TrainConfig(max_length=4), seed=0)
     >>> model.state(torch.tensor([[1, 2]]), torch.tensor([2]), torch.tensor([0]), torch.tensor([2])).shape

@@ -4,13 +4,15 @@ Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, https:/
 
 Differences from the original:
 
-| what            | original                          | here                               | why |
-|-----------------|-----------------------------------|------------------------------------|-----|
-| loss            | binary, one random negative       | full softmax cross-entropy         | about a third more NDCG on ML-1M with nothing else changed |
-| norm            | before attention, queries only    | pre-norm for the whole block       | trains more steadily |
-| attention drop  | on attention weights              | none (dropout on outputs stays)    | fused kernels, no measurable loss |
-| positions       | from the end of a left-padded row | from the first event of the window | a prefix gives the same state alone and inside a longer history |
-| initial weights | Xavier                            | normal, standard deviation 0.02    | same as the item table's |
+| what           | original                    | here                            | why |
+|----------------|-----------------------------|---------------------------------|-----|
+| loss           | binary, one random negative | full softmax cross-entropy      | a third more NDCG on ML-1M |
+| norm           | of the queries only         | pre-norm for the whole block    | trains more steadily |
+| attention drop | on attention weights        | none (dropout on outputs stays) | fused kernels |
+| positions      | from the end of the row     | from the window's first event   | training state = prediction |
+
+With positions counted from the first event and padding behind the last, the state after event t of a long
+history is exactly the state that the first t events give alone.
 """
 
 from __future__ import annotations

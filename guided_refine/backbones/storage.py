@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-Part = TypeVar("Part", ItemTable, UserTerm)
 
 
 def save_backbone(backbone: Backbone, folder: Path) -> None:
@@ -91,7 +90,7 @@ def _described(part: ItemTable | UserTerm) -> dict[str, Any]:
     return {"module": type(part).__module__, "class": type(part).__name__, "options": part.options()}
 
 
-def _built(description: dict[str, Any], parent: type[Part]) -> Part:
+def _built(description: dict[str, Any], parent: type) -> Any:
     """An empty table or term. Only this package's modules are imported on a file's word; a class of one's own
     is found when its module was imported before."""
     name, module = description["class"], description["module"]
@@ -101,7 +100,6 @@ def _built(description: dict[str, Any], parent: type[Part]) -> Part:
     while pending:
         candidate = pending.pop()
         if candidate.__name__ == name and candidate.__module__ == module:
-            built: Part = candidate.blank(**description["options"])  # type: ignore[attr-defined]
-            return built
+            return candidate.blank(**description["options"])  # type: ignore[attr-defined]
         pending += candidate.__subclasses__()
     raise InputError(f"the saved backbone uses {module}.{name}, which is not loaded; import {module} first")

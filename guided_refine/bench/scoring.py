@@ -27,7 +27,7 @@ _BATCHES = (8, 16, 32)
 _TOLERANCE = 1e-4
 
 
-def run(progress: Progress | None = None, *, items: int = 64, repeats: int = 3) -> list[dict[str, Any]]:
+def run(progress: Progress | None = None, *, items: int = 32, repeats: int = 2) -> list[dict[str, Any]]:
     """Measure; one row per peer, in items per second. `work` holds tokens and FLOP of both sides."""
     import torch
 
@@ -35,7 +35,7 @@ def run(progress: Progress | None = None, *, items: int = 64, repeats: int = 3) 
     from guided_refine.scoring.slots import SlotReader, soft_scores
 
     progress = progress or Progress(quiet=True)
-    films = generate(n_items=items * 4, n_users=10).items["description"].tolist()
+    films = generate(n_items=500, n_users=10).items["description"].tolist()
     tokenizer = train_tokenizer(films, 4096)
     plan = build_prompt(tokenizer, load_attributes("movies"), "item")
     texts = [ids for ids, _ in tokenise_texts(tokenizer, films[:items], 128)]
@@ -121,7 +121,7 @@ def _best_rates(
     sides: dict[str, tuple[Callable[[int], Any], Sequence[int], int]], repeats: int, progress: Progress
 ) -> tuple[dict[str, tuple[float, int]], dict[str, Any]]:
     """Items per second and batch size of each side at its best, all sides in turn in every round."""
-    best = {name: (0.0, 0) for name in sides}
+    best = dict.fromkeys(sides, (0.0, 0))
     answers: dict[str, Any] = {}
     with progress.task("bench scoring", repeats) as task:
         for _ in range(repeats):

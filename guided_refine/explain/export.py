@@ -15,6 +15,7 @@ from guided_refine.errors import InputError, nearest
 from guided_refine.explain.text import clean, clip, explain_user, shortened
 from guided_refine.explain.words import COLLABORATIVE
 from guided_refine.files import write_text
+from guided_refine.reporting import markdown
 from guided_refine.reporting.palette import AGAINST, BLACK, FOR, GREY, PALE
 from guided_refine.reporting.style import label, new_figure, save, styled
 
@@ -196,8 +197,7 @@ def case_markdown(answer: dict[str, Any]) -> str:
 
 
 def _mark(value: Any) -> str:
-    escaped = "".join(f"\\{c}" if c in "\\`*_{}[]()#+!|~$" else c for c in clean(str(value)))
-    return escape(escaped, quote=False)
+    return markdown.escape(clean(str(value)))
 
 
 def _item_row(item: dict[str, Any]) -> str:

@@ -179,8 +179,12 @@ def clean(text: str) -> str:
     >>> clean("A\\x1b[31m red" + chr(10) + "film")
     'A[31m red film'
     """
-    spaced = " ".join(str(text).split())
-    return "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Cn"})
+    kept = (
+        " " if c.isspace() else c
+        for c in str(text)
+        if c.isspace() or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Cn"}
+    )
+    return " ".join("".join(kept).split())
 
 
 def cells(text: str) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 COLLABORATIVE = "collaborative"
-MATTERS = 0.05
+MATTERS = 0.02
 
 
 def stance(weight: float, typical: float) -> str:
@@ -39,7 +39,12 @@ def reason(parts: Sequence[Mapping[str, Any]], weights: Mapping[str, float]) -> 
     losses = [p for p in ordered if p["lift"] < -threshold]
     won = [f"{p['lift']:.2f} from {_what(p, weights)}" for p in gains]
     lost = [f"{-p['lift']:.2f} lost to {_what(p, weights)}" for p in losses]
-    words = won[:3] + lost[:1] if lead >= 0 else lost[:3] + won[:1]
+    kept = (3, 1) if lead >= 0 else (1, 3)
+    named = gains[: kept[0]] + losses[: kept[1]]
+    words = won[: kept[0]] + lost[: kept[1]] if lead >= 0 else lost[: kept[1]] + won[: kept[0]]
+    rest = lead - sum(p["lift"] for p in named)
+    if words and abs(rest) >= 0.005:
+        words.append(f"{rest:+.2f} from all else")
     side = "above" if lead >= 0 else "below"
     return f"{abs(lead):.2f} {side} the average item: {', '.join(words) or 'no part stands out'}."
 

@@ -93,7 +93,7 @@ def _parquet(path: Path, item_ids: list[str]) -> np.ndarray:
             + "; every catalog item needs one"
         )
     frame = frame.loc[item_ids]
-    if frame.shape[1] == 1 and frame.dtypes.iloc[0] == object:
+    if frame.shape[1] == 1 and isinstance(frame.iloc[0, 0], (list, np.ndarray)):
         return _from_lists(path, frame.iloc[:, 0])
     other = [name for name, kind in frame.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
     if other:

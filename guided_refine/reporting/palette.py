@@ -6,8 +6,6 @@ blindness. A meaning keeps its colour everywhere: tuned scores are blue in the r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 BLACK, GREY, PALE = "#222222", "#8A8F98", "#E6E8EB"
 BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
 ORANGE, VERMILION, PINK, YELLOW = "#E69F00", "#D55E00", "#CC79A7", "#F0E442"
@@ -33,12 +31,3 @@ VARIANTS = {
 
 CYCLE = (BLUE, ORANGE, GREEN, VERMILION, SKY, PINK, YELLOW, BLACK)
 COLLABORATIVE = GREY
-
-
-def attribute_colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour per attribute, by its place in the attribute set; after eight they come round again.
-
-    >>> attribute_colours(["humour", "pace"])
-    {'humour': '#0072B2', 'pace': '#E69F00'}
-    """
-    return {name: CYCLE[i % len(CYCLE)] for i, name in enumerate(names)}

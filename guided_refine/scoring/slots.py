@@ -232,6 +232,8 @@ class SlotReader:
     def _checked(self, packed: Packed, *, in_blocks: bool) -> torch.Tensor | None:
         try:
             hidden = self._hidden(packed, in_blocks)
+        except torch.cuda.OutOfMemoryError:
+            raise
         except (NotImplementedError, TypeError, RuntimeError, AttributeError, ValueError):
             # Whatever a model's own code makes of arguments that it was not written for.
             return None

@@ -43,6 +43,16 @@ def test_every_page_of_a_finished_run_draws(
     assert len(app.dataframe) >= 1
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_of_a_pipeline_run_draws(
+    small_run: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = page(small_run, name, monkeypatch)
+    assert not app.exception
+    assert not app.error
+    assert not app.info
+
+
 @pytest.mark.parametrize(
     ("until", "whole"),
     [

@@ -44,13 +44,16 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_one_right_answer_is_learned(kind: str) -> None:
     dataset = ring()
-    backbone = Backbone(
-        kind,
-        IdTable(dataset.n_items, 16, seed=0),
-        None,
-        TrainConfig(max_length=8, batch_size=16, max_epochs=60, patience=15, learning_rate=0.01, dropout=0),
-        seed=0,
+    config = TrainConfig(
+        max_length=8,
+        batch_size=16,
+        max_epochs=60,
+        learning_rate=0.005,
+        dropout=0,
+        mask_share=0.4,
+        patience=30,
     )
+    backbone = Backbone(kind, IdTable(dataset.n_items, 32, seed=0), None, config, seed=0)
     backbone.fit(dataset)
     users, targets = dataset.targets("test")
     best = backbone.recommend([dataset.user_ids[u] for u in users], k=1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +54,16 @@ def test_terminal_lines_say_who_what_and_why(finished: RunFolder) -> None:
     assert "above the average item" in text
     assert EVIL[:30] in text
     assert all(cells(line) <= 100 for line in text.splitlines())
+
+
+def test_a_run_of_the_pipeline_is_explained(small_run: Path) -> None:
+    user = str(pd.read_parquet(small_run / "refined_users.parquet")["user_id"].iloc[-1])
+    answer = explain_user(small_run, user, k=4)
+    assert answer["model"]["scorer"].startswith("builtin")
+    assert len(answer["recommendations"]) == 4
+    for item in answer["recommendations"]:
+        assert sum(p["value"] for p in item["parts"]) == pytest.approx(item["score"], rel=1e-4, abs=1e-5)
+    assert f"User {user} in small" in format_explanation(answer)
 
 
 def test_unknown_user_and_item(finished: RunFolder) -> None:

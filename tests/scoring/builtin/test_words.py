@@ -12,7 +12,7 @@ from guided_refine.scoring.builtin.words import content_words, stem
         ("never really very funny", True),
         ("Funny, not grim", False),
         ("not grim. funny", False),
-        ("without a single dull, slow or funny line", True),
+        ("without a dull, slow or funny line", True),
         ("not one two long words before funny", True),
         ("no gloomy rainy lonely dreary funny", False),
         ("it isn't funny", True),
