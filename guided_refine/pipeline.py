@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -342,6 +343,7 @@ class Pipeline:
         for index, (files, seconds) in results:
             name, key = _name(todo[index]), self._key(self._unit_inputs(*todo[index]))
             self.folder.record(name, key, files, seconds, self.dataset.split.cut_off)
+            shutil.rmtree(self.folder.unit(*todo[index]) / "checkpoint", ignore_errors=True)
             self.progress.log(f"{name}: finished in {seconds:.1f} s")
 
     def _unit_done(self, unit: Unit) -> bool:

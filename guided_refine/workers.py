@@ -90,12 +90,14 @@ class _Forward(Progress):
 
     @contextmanager
     def task(self, name: str, total: int | None = None) -> Iterator[Task]:
-        key = f"{os.getpid()}/{name}/{time.monotonic()}"
+        started = time.monotonic()
+        key = f"{os.getpid()}/{name}/{started}"
         self._messages.put(("open", key, name, total))
         try:
             yield _ForwardTask(self._messages, key)
         finally:
             self._messages.put(("close", key, None, None))
+        self.note(f"{name}: done in {time.monotonic() - started:.1f} s")
 
     def log(self, message: str) -> None:
         self._messages.put(("log", "", message, None))

@@ -105,7 +105,6 @@ def test_item_columns_stay_what_the_model_said(small_run: Path) -> None:
 
 def test_recommendations_are_the_dot_product_of_the_tables(small_run: Path) -> None:
     from guided_refine.backbones.backbone import Backbone
-
     from guided_refine.data.dataset import load_dataset
 
     dataset = load_dataset(small_run / "data")

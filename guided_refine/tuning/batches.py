@@ -18,7 +18,7 @@ from guided_refine.errors import InputError
 #: Users whose last training event is kept out of tuning, to watch whether what is learned carries over.
 HELD_OUT_USERS = 64
 #: Random candidates that a held-out event is ranked against.
-HELD_OUT_CANDIDATES = 128
+HELD_OUT_CANDIDATES = 64
 _DRAW, _HELD_OUT, _TEMPLATE = 0, 1, 2
 
 

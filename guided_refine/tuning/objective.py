@@ -149,8 +149,7 @@ class Objective:
             target, blocked = self._places(batch)
             loss = recommendation_loss(logits, target, blocked)
             own = logits.gather(1, target.unsqueeze(1))
-            others = ~blocked
-            others[torch.arange(len(target)), target] = False
+            others = (~blocked).scatter(1, target.unsqueeze(1), False)
             beaten = ((own > logits) & others).sum(1) + 0.5 * ((own == logits) & others).sum(1)
             share = (beaten / others.sum(1).clamp(min=1)).mean()
             for reader in self._tuned.values():

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from guided_refine.tuning.texts import DatasetTexts
     from guided_refine.tuning.trainer import TuneTrainer
 
-#: The held-out ranking is looked at this often, and before the first step.
-EVALUATIONS = 4
+#: The held-out ranking is looked at this often while tuning, and once before.
+EVALUATIONS = 2
 #: Items about which the tuned model writes freely, for the report.
 GENERATED_ITEMS = 20
 #: Texts whose lines the template term reads in a step; each is a prompt of its own with all definitions.
@@ -287,5 +287,5 @@ def _save(job: _Job, model: PeftModel, trainer: TuneTrainer, texts: DatasetTexts
 def _is_disk_full(error: Exception) -> bool:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    # safetensors and torch wrap the system's error in their own.
-    return "No space left" in str(error) or "failed writing file" in str(error)
+    # safetensors says it in its own error, and torch only that its archive is shorter than what it wrote.
+    return any(sign in str(error) for sign in ("No space left", "Disk quota exceeded", "inline_container.cc"))

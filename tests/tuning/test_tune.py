@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from toy_shop import OPTIONS, score_items, with_other_targets
 
@@ -302,3 +304,38 @@ def test_wrong_inputs_are_said(
     with pytest.raises(InputError, match=r"lower tune\.learning_rate"):
         run(tiny, dataset, attributes, tune_config.model_copy(update={"learning_rate": 1e38}), tmp_path)
     assert not hasattr(tiny.model, "peft_config")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
+    ],
+)
+def test_a_full_disk_is_said_and_what_was_done_is_kept(
+    tiny: LanguageModel,
+    dataset: Dataset,
+    attributes: AttributeSet,
+    tune_config: TuneConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    """The three sentences with which the libraries below report it, at the second checkpoint."""
+    save = TuneTrainer._save
+
+    def full(self: TuneTrainer, output_dir: str | None = None, state_dict: None = None) -> None:
+        if self.state.global_step > 2:
+            raise error
+        save(self, output_dir, state_dict)
+
+    monkeypatch.setattr(TuneTrainer, "_save", full)
+    short = tune_config.model_copy(update={"steps": 4})
+    with pytest.raises(InputError, match="the disk is full"):
+        run(tiny, dataset, attributes, short, tmp_path / "full")
+    assert [p.name for p in (tmp_path / "full").glob("*/checkpoint-*/sealed.json")] == ["sealed.json"]
+    monkeypatch.setattr(TuneTrainer, "_save", save)
+    resumed = run(tiny, dataset, attributes, short, tmp_path / "full")
+    assert_equal(weights(resumed), weights(run(tiny, dataset, attributes, short, tmp_path / "whole")))

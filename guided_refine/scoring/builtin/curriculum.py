@@ -25,17 +25,23 @@ _POLES_HIDDEN = 0.2
 _CLUSTERED = 0.7
 _RECENCY = 0.9
 _SHORTEST_HISTORY = 2
+# Rounds of (kind, with definitions).
+_EARLY: tuple[tuple[Kind, bool], ...] = (("item", False), ("item", False), ("item", False), ("text", False))
+_LATER: tuple[tuple[Kind, bool], ...] = (
+    ("item", True), ("user", False), ("item", False), ("user", True), ("item", False), ("user", False), ("text", False),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Step:
-    """One batch: `kind` says what is learned; `items` are rows of the catalog; the rest belongs to histories.
+    """One batch: `kind` says what is learned, `definitions` whether the prompt holds the attributes' definitions.
 
-    For "item" and "text": `texts[b]` is what is read of `items[b]`. For "user": `histories[b]` are catalog rows, oldest
-    first, and `reads[b]` after how many events slots hang.
+    `items` are rows of the catalog. For "item" and "text": `texts[b]` is what is read of `items[b]`. For "user":
+    `histories[b]` are catalog rows, oldest first, and `reads[b]` says after how many events slots hang.
     """
 
     kind: Kind
+    definitions: bool
     items: list[int]
     texts: list[str]
     histories: list[list[int]]
@@ -46,14 +52,18 @@ class Step:
 class Curriculum:
     """Draws the steps of every epoch.
 
+    An epoch has `steps` steps; the first `items_only` epochs learn to read items before histories come in. Definitions
+    cost as much to encode as a batch of texts, so most steps leave them out.
+
     `texts`: the catalog's; `values` (n_items, attributes): labels in [0, 1]; `pole_stems`: words that are now and then
-    hidden; `kinds`: the steps of an epoch in order.
+    hidden.
     """
 
     texts: Sequence[str]
     values: np.ndarray
     pole_stems: frozenset[str]
-    kinds: Sequence[Kind]
+    steps: int
+    items_only: int
     batch: int
     history_events: int
     reads: int
@@ -64,20 +74,22 @@ class Curriculum:
         rng = np.random.default_rng([self.seed, number])
         known = np.flatnonzero([bool(t) for t in self.texts])
         queue: list[int] = []
-        for kind in self.kinds:
+        plan = _EARLY if number < self.items_only else _LATER
+        for place in range(self.steps):
+            kind, definitions = plan[place % len(plan)]
             if kind == "user":
                 # One length for the whole batch, so that little of it is padding.
                 length = self._length(rng, len(known))
                 histories = [self._history(rng, known, length) for _ in range(max(1, self.batch // 2))]
                 reads = [self._reads(rng, len(h)) for h in histories]
-                yield Step(kind, [], [], histories, reads)
+                yield Step(kind, definitions, [], [], histories, reads)
                 continue
             while len(queue) < self.batch:
                 queue += rng.permutation(known).tolist()
             items, queue = queue[: self.batch], queue[self.batch :]
             whole = kind == "item" and rng.random() < _WHOLE
             texts = [self.texts[i] if whole else self._shortened(rng, self.texts[i]) for i in items]
-            yield Step(kind, items, texts, [], [])
+            yield Step(kind, definitions, items, texts, [], [])
 
     def _shortened(self, rng: np.random.Generator, text: str) -> str:
         """Whole sentences and single words left out; now and then every pole word."""

@@ -47,7 +47,14 @@ class Checkpoint:
         self.path = out / "checkpoint.safetensors"
         self._key = key
 
-    def save(self, epoch: int, model: LlamaForCausalLM, optimiser: torch.optim.AdamW, seconds: float, curve: list[dict[str, float]]) -> None:
+    def save(
+        self,
+        epoch: int,
+        model: LlamaForCausalLM,
+        optimiser: torch.optim.AdamW,
+        seconds: float,
+        curve: list[dict[str, float]],
+    ) -> None:
         """Keep the state after `epoch` whole epochs."""
         from safetensors.torch import save_file
 
@@ -56,11 +63,18 @@ class Checkpoint:
         for place, state in optimiser.state_dict()["state"].items():
             for field in ("exp_avg", "exp_avg_sq", "step"):
                 tensors[f"{field}.{names[place]}"] = state[field].contiguous()
-        header = {"key": self._key, "epoch": str(epoch), "seconds": f"{seconds:.1f}", "curve": json.dumps(curve)}
+        header = {
+            "key": self._key,
+            "epoch": str(epoch),
+            "seconds": f"{seconds:.1f}",
+            "curve": json.dumps(curve),
+        }
         with atomic_path(self.path) as part:
             save_file(tensors, part, metadata=header)
 
-    def load(self, model: LlamaForCausalLM, optimiser: torch.optim.AdamW) -> tuple[int, float, list[dict[str, float]]]:
+    def load(
+        self, model: LlamaForCausalLM, optimiser: torch.optim.AdamW
+    ) -> tuple[int, float, list[dict[str, float]]]:
         """Restore what `save` kept of the same training; returns epochs done, seconds spent and the curve.
 
         Raises `InputError` when the file is damaged.
@@ -95,7 +109,11 @@ def is_finished(out: Path, key: str) -> bool:
 
 
 def save_folder(
-    out: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, card: dict[str, Any], done: dict[str, Any]
+    out: Path,
+    model: LlamaForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    card: dict[str, Any],
+    done: dict[str, Any],
 ) -> None:
     """Write config.json, model.safetensors, tokenizer files and README.md, each in one step, and the mark last."""
     from safetensors.torch import save_file

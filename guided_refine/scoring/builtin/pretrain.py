@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from guided_refine.files import sha256_json
 from guided_refine.progress import Progress
 from guided_refine.scoring.attributes import AttributeSet
 from guided_refine.scoring.builtin.bag_of_words import poles
-from guided_refine.scoring.builtin.curriculum import Curriculum, Kind, Step
+from guided_refine.scoring.builtin.curriculum import Curriculum, Step
 from guided_refine.scoring.builtin.embeddings import starting_embeddings
 from guided_refine.scoring.builtin.folder import Checkpoint, is_finished, save_folder
 from guided_refine.scoring.builtin.teacher import WeakLabels, digit_distributions, weak_labels
@@ -37,12 +38,12 @@ _READS = 3
 _FORMAT_LINES = 1
 _RATE = 3e-3
 _WARM_UP = 0.1
-_STEPS_AT = 8.0
-_MOST_STEPS = 900
+_STEPS_PER_ROOT = 1.7
+_ITEMS_ONLY = 0.4
 _TEXT_WEIGHT, _INSIDE_WEIGHT = 0.2, 0.1
 _PROMPT_REPEATS = 20
-# One round of kinds; shorter epochs take its beginning.
-_ROUND: tuple[Kind, ...] = ("item", "user", "item", "item", "user", "text", "item", "user")
+_COPY = 0.8
+_EMBEDDING_SCALE = 0.1
 
 
 def train_builtin(
@@ -81,14 +82,27 @@ def train_builtin(
         "version": attributes.version,
         "attributes": ", ".join(a.label for a in attributes.attributes),
     }
-    done = {"key": key, "epochs": training.epochs_done, "epochs_wanted": options.pretrain_epochs, "curve": training.curve}
+    done = {
+        "key": key,
+        "epochs": training.epochs_done,
+        "epochs_wanted": options.pretrain_epochs,
+        "curve": training.curve,
+    }
     save_folder(out, training.model, training.tokenizer, card, done)
     Checkpoint(out, key).remove()
     return out
 
 
 def _key(dataset: Dataset, attributes: AttributeSet, options: LLMOptions, seed: int) -> str:
-    kept = ("text_tokens", "event_tokens", "history_events", "hidden", "layers", "vocabulary", "pretrain_epochs")
+    kept = (
+        "text_tokens",
+        "event_tokens",
+        "history_events",
+        "hidden",
+        "layers",
+        "vocabulary",
+        "pretrain_epochs",
+    )
     return sha256_json(
         {
             "version": [VERSION, PROMPT_VERSION],
@@ -119,19 +133,25 @@ class _Training:
         self.events = [ids for ids, _ in tokenise_texts(self.tokenizer, events, options.event_tokens)]
         self.model = _fresh_model(options, self.tokenizer)
         self._start_embeddings(texts, seed)
-        self.readers = {kind: SlotReader(self.model, plan) for kind, plan in self.plans.items()}
-        per_epoch = min(_MOST_STEPS, max(8, round(_STEPS_AT * len(texts) ** 0.5 / options.pretrain_epochs)))
+        self.readers = {
+            (kind, full): SlotReader(
+                self.model, plan if full else replace(plan, definitions=[[] for _ in plan.definitions])
+            )
+            for kind, plan in self.plans.items()
+            for full in (True, False)
+        }
         self.curriculum = Curriculum(
             texts=texts,
             values=self.labels.value,
             pole_stems=frozenset(w for a in attributes.attributes for pole in poles(a) for w in pole),
-            kinds=[_ROUND[i % len(_ROUND)] for i in range(per_epoch)],
+            steps=max(8, round(_STEPS_PER_ROOT * len(texts) ** 0.5)),
+            items_only=round(_ITEMS_ONLY * options.pretrain_epochs),
             batch=_BATCH,
             history_events=options.history_events,
             reads=_READS,
             seed=seed,
         )
-        self.total = per_epoch * options.pretrain_epochs
+        self.total = self.curriculum.steps * options.pretrain_epochs
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), lr=_RATE, betas=(0.9, 0.98), weight_decay=0.01, eps=1e-8
         )
@@ -141,7 +161,7 @@ class _Training:
     def run(self, checkpoint: Checkpoint, progress: Progress) -> None:
         """Train from the last checkpoint to the last epoch, or to the end of the time."""
         self.epochs_done, spent, self.curve = checkpoint.load(self.model, self.optimiser)
-        per_epoch = len(self.curriculum.kinds)
+        per_epoch = self.curriculum.steps
         if self.epochs_done:
             progress.note(f"builtin: continues after epoch {self.epochs_done}")
         self.model.train()
@@ -157,7 +177,10 @@ class _Training:
                 spent += time.monotonic() - started
                 self.curve.append({kind: round(float(np.mean(v)), 5) for kind, v in sums.items()})
                 checkpoint.save(self.epochs_done, self.model, self.optimiser, spent, self.curve)
-                if spent > 60 * self.options.pretrain_minutes and self.epochs_done < self.options.pretrain_epochs:
+                if (
+                    spent > 60 * self.options.pretrain_minutes
+                    and self.epochs_done < self.options.pretrain_epochs
+                ):
                     progress.log(
                         f"builtin: stopped after {self.epochs_done} of {self.options.pretrain_epochs} epochs "
                         f"(llm_options.pretrain_minutes={self.options.pretrain_minutes:g})"
@@ -177,7 +200,8 @@ class _Training:
 
     def _item_loss(self, step: Step) -> torch.Tensor:
         texts = self._ids(step.texts)
-        return self._slot_loss("item", texts, None, self.labels.value[step.items], self.labels.confidence[step.items])
+        value, sure = self.labels.value[step.items], self.labels.confidence[step.items]
+        return self._slot_loss(self.readers["item", step.definitions], texts, None, value, sure)
 
     def _user_loss(self, step: Step) -> torch.Tensor:
         newline = self.plans["user"].newline
@@ -192,15 +216,22 @@ class _Training:
             reads.append([ends[p - 1] for p in points])
             values += [self.curriculum.taste_value(history, p) for p in points]
         value = np.stack(values)
-        return self._slot_loss("user", texts, reads, value, np.ones_like(value))
+        return self._slot_loss(
+            self.readers["user", step.definitions], texts, reads, value, np.ones_like(value)
+        )
 
     def _slot_loss(
-        self, kind: Kind, texts: list[list[int]], reads: list[list[int]] | None, value: np.ndarray, sure: np.ndarray
+        self,
+        reader: SlotReader,
+        texts: list[list[int]],
+        reads: list[list[int]] | None,
+        value: np.ndarray,
+        sure: np.ndarray,
     ) -> torch.Tensor:
         """Soft cross-entropy at the digits, and the mass that slots give to anything but digits."""
         target = torch.from_numpy(digit_distributions(value, sure)).float()
         weight = torch.from_numpy(sure).float()
-        answer = self.readers[kind].digit_logits(texts, reads, inside=True)
+        answer = reader.digit_logits(texts, reads, inside=True)
         each = -(target * torch.log_softmax(answer.logits, dim=-1)).sum(-1)
         assert answer.inside is not None
         return (weight * each).sum() / weight.sum().clamp_min(1e-6) - _INSIDE_WEIGHT * answer.inside.mean()
@@ -215,7 +246,9 @@ class _Training:
         for item, text in list(zip(step.items, rows, strict=True))[:_FORMAT_LINES]:
             digits = np.rint(1 + 8 * self.labels.value[item]).astype(int)
             lines.append(generation_lines(self.plans["item"], text[1:], digits.tolist()))
-        loss = loss + self._causal([g.ids for g in lines], [list(range(g.prompt_length, len(g.ids))) for g in lines])
+        loss = loss + self._causal(
+            [g.ids for g in lines], [list(range(g.prompt_length, len(g.ids))) for g in lines]
+        )
         return _TEXT_WEIGHT * loss
 
     def _causal(self, rows: list[list[int]], asked: list[list[int]]) -> torch.Tensor:
@@ -236,15 +269,14 @@ class _Training:
         forms: dict[str, int] = {}
         groups = np.array(
             [
-                forms.setdefault(self.tokenizer.decode([token]).strip().lower() or f"\x00{token}", len(forms))
+                forms.setdefault(
+                    str(self.tokenizer.decode([token])).strip().lower() or f"\x00{token}", len(forms)
+                )
                 for token in range(len(self.tokenizer))
             ]
         )
         table = starting_embeddings(ids, self.labels.value, groups, self.options.hidden, seed=seed)
-        self.model.get_input_embeddings().weight.data.copy_(torch.from_numpy(table * _EMBEDDING_SCALE))
-
-
-_EMBEDDING_SCALE = 0.1
+        self.model.model.embed_tokens.weight.data.copy_(torch.from_numpy(table * _EMBEDDING_SCALE))
 
 
 def schedule(step: int, total: int) -> float:
@@ -288,6 +320,13 @@ def _fresh_model(options: LLMOptions, tokenizer: PreTrainedTokenizerFast) -> Lla
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         dtype="float32",
-        architectures=["LlamaForCausalLM"],
+        initializer_range=0.9 / options.hidden**0.5,
     )
-    return LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        for layer in model.model.layers:
+            attention = layer.self_attn
+            # Attention starts out copying what it looks at, which is most of what reading a text takes
+            # (Trockman and Kolter, 2023, "Mimetic initialization of self-attention layers").
+            attention.o_proj.weight.mul_((1 - _COPY**2) ** 0.5).add_(_COPY * attention.v_proj.weight.T)
+    return model

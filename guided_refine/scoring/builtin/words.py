@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|[.;:!?,()]")
 _ENDS = frozenset(".;:!?()")
-_NEGATIONS = frozenset(
-    "no not never none nobody nothing nor neither without cannot hardly barely rarely lacks lacking".split()
+_NEGATION_WORDS = (
+    "no not never none nobody nothing nor neither without cannot hardly barely rarely lacks lacking"
 )
+_NEGATIONS = frozenset(_NEGATION_WORDS.split())
 _WINDOW = 3
-_STOP = frozenset(
-    """a about above after again against all almost also always am among an and any anyone anything are around as at
+_STOP_WORDS = """
+    a about above after again against all almost also always am among an and any anyone anything are around as at
     away back be became because become becomes been before being between both but by can come comes could did do does
     doing done down during each either else enough even ever every everyone everything few find finds first for from
     further get gets give gives go goes going had has have having he her here hers herself him himself his how however
@@ -22,8 +23,9 @@ _STOP = frozenset(
     since so some someone something soon still such t take takes tell tells than that the their them themselves then
     there these they thing things this those though three through till to together too toward towards two under until
     up upon us use used very was way we well went were what when where whether which while who whole whom whose why
-    will with within would yet you your yours""".split()
-)
+    will with within would yet you your yours
+"""
+_STOP = frozenset(_STOP_WORDS.split())
 # Longest first; the stem that stays must have a vowel and three letters.
 _SUFFIXES = (
     ("fulness", "ful"), ("ousness", "ous"), ("iveness", "ive"), ("ational", "ate"), ("ization", "ize"),
@@ -49,7 +51,11 @@ def stem(word: str) -> str:
         if word.endswith(suffix):
             rest = word[: -len(suffix)] + instead
             if len(rest) >= 3 and _VOWEL.search(rest):
-                if len(rest) > 3 and suffix in ("ing", "ed", "er", "ers", "est", "ings") and rest[-1] == rest[-2]:
+                if (
+                    len(rest) > 3
+                    and suffix in ("ing", "ed", "er", "ers", "est", "ings")
+                    and rest[-1] == rest[-2]
+                ):
                     rest = rest if rest[-1] in "lsz" else rest[:-1]
                 return rest
     return word

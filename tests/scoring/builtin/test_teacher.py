@@ -2,41 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from toy_catalog import attributes, catalog
 
-from guided_refine.scoring.attributes import Attribute, AttributeSet
 from guided_refine.scoring.builtin.bag_of_words import bag_of_words, count_words, pole_words
 from guided_refine.scoring.builtin.teacher import digit_distributions, weak_labels
-
-
-def attributes() -> AttributeSet:
-    def one(name: str, low: str, high: str) -> Attribute:
-        return Attribute(
-            name=name,
-            definition="How much of it there is.",
-            low=low,
-            high=high,
-            item_question="How much is there?",
-            user_question="How much is wanted?",
-        )
-
-    return AttributeSet(
-        domain="test",
-        version=1,
-        attributes=(one("humour", "grave and solemn", "jokes and laughter"), one("speed", "slow", "fast cars")),
-    )
-
-
-def catalog(seed: int = 0, n: int = 120) -> tuple[list[str], np.ndarray]:
-    """Texts whose first half of words tells of humour; only a fifth of them uses a word of a pole."""
-    rng = np.random.default_rng(seed)
-    funny = rng.random(n) < 0.5
-    texts = []
-    for is_funny in funny:
-        pole = ("jokes" if is_funny else "solemn") if rng.random() < 0.2 else "plain"
-        company = ["banana goose trousers", "cathedral verdict marble"][int(not is_funny)].split()
-        rest = rng.choice(["tram", "harbour", "piano", "orchard", "ticket", "lamp"], size=4)
-        texts.append(" ".join([pole, *rng.permutation(company)[:2], *rest]))
-    return texts, funny
 
 
 def test_direction_and_ties_of_plain_evidence() -> None:

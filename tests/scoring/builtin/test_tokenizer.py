@@ -5,7 +5,11 @@ from hypothesis import strategies as st
 
 from guided_refine.scoring.builtin.tokenizer import train_tokenizer
 
-TEXTS = ["The Salt Orchard; year: 1995; a slow film about bees.", "A film about 12 bees and 7 dogs", "Ünïcode café"]
+TEXTS = [
+    "The Salt Orchard; year: 1995; a slow film about bees.",
+    "A film about 12 bees and 7 dogs",
+    "Ünïcode café",
+]
 
 
 def test_every_digit_is_one_token_wherever_it_stands() -> None:

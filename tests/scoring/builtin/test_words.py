@@ -24,7 +24,11 @@ def test_negation_reaches_three_content_words_within_a_clause(text: str, negated
 
 
 def test_forms_of_a_word_meet() -> None:
-    for forms in (("chase", "chases", "chasing", "chased"), ("killer", "killers", "killing", "kills"), ("boy", "boys")):
+    for forms in (
+        ("chase", "chases", "chasing", "chased"),
+        ("killer", "killers", "killing", "kills"),
+        ("boy", "boys"),
+    ):
         assert len({stem(form) for form in forms}) == 1
 
 

@@ -1,0 +1,144 @@
+"""Verbs, exit codes, and one clear sentence for every wrong input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from guided_refine.cli import main
+
+
+def sentence(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """Run a command that must exit 2 and return the one line it says."""
+    assert main(list(argv)) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("guided-refine: ") and err.count("\n") == 1
+    return err
+
+
+def table(folder: Path, name: str, text: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    folder = tmp_path / "shop"
+    rows = "".join(f"u{u},i{(u + e) % 6},{e}\n" for u in range(8) for e in range(5))
+    table(folder, "interactions.csv", "user_id,item_id,timestamp\n" + rows)
+    table(folder, "items.csv", "item_id,title\n" + "".join(f"i{i},Thing {i}\n" for i in range(6)))
+    return folder
+
+
+def test_help_needs_no_heavy_import() -> None:
+    code = (
+        "import sys; from guided_refine.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'transformers', 'streamlit', 'sklearn'} & set(sys.modules), 'heavy'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for verb in (
+        "run",
+        "data",
+        "score",
+        "tune",
+        "train",
+        "refine",
+        "evaluate",
+        "explain",
+        "export",
+        "app",
+        "bench",
+    ):
+        assert verb in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["fly"], "invalid choice"),
+        (["run"], "required"),
+        (["run", "none.yaml"], "none.yaml cannot be read"),
+        (["bench", "scorin"], "did you mean 'scoring'?"),
+        (["data", "prepare", "movielans", "x", "--out", "y"], "did you mean 'movielens'?"),
+        (["data", "info", "nowhere"], "nowhere"),
+        (["explain", "nowhere", "--user", "1"], "nowhere"),
+        (["evaluate", "nowhere"], "nowhere"),
+        (["evaluate", "nowhere", "--map", "m.yaml"], "--map needs --truth"),
+        (["app", "nowhere"], "nowhere"),
+    ],
+)
+def test_wrong_use(
+    argv: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said in sentence(capsys, *argv)
+
+
+def test_prepare_and_info_agree(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["data", "prepare", "tables", str(shop), "--out", str(tmp_path / "d"), "--quiet", "--json"]) == 0
+    )
+    prepared = json.loads(capsys.readouterr().out)
+    assert main(["data", "info", str(tmp_path / "d"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == prepared
+    assert prepared["users"] == 8 and prepared["items"] == 6 and prepared["interactions"] == 40
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("interactions.csv", "user_id,timestamp\n1,2\n", "item_id"),
+        ("interactions.csv", "user_id,item_id,timestamp\n", "empty"),
+        ("interactions.csv", "user_id,item_id,timestamp\nu,zz,1\n", "dropped"),
+        ("interactions.csv", "user_id,item_id,timestamp\nu1,i1,soon\n", "row 2: 'soon'"),
+        ("items.csv", "item_id,title\ni1,A\ni1,B\n", "i1"),
+        ("items.csv", "item_id\ni1\n", "title"),
+    ],
+)
+def test_wrong_tables(
+    shop: Path, tmp_path: Path, name: str, text: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table(shop, name, text)
+    message = sentence(
+        capsys, "data", "prepare", "tables", str(shop), "--out", str(tmp_path / "d"), "--quiet"
+    )
+    assert said in message and ("interactions" in message or "items" in message)
+    assert not (tmp_path / "d" / "info.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("backbones=[sasrek]", "did you mean 'sasrec'?"),
+        ("attributes=moveis", "did you mean 'movies'?"),
+        ("data.reader=tabels", "did you mean 'tables'?"),
+        ("lmm=builtin", "did you mean 'llm'?"),
+        ("train.width=5", "do not fit"),
+        ("llm=some/unknown-model", "some/unknown-model"),
+        ("data.path=nothing", "does not exist"),
+    ],
+)
+def test_wrong_config_values(
+    shop: Path, tmp_path: Path, setting: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "shop.yaml"
+    config.write_text(
+        f"name: shop\ndata: {{path: {shop}}}\nattributes: general\nbackbones: [sasrec]\n"
+        "train: {width: 16, max_epochs: 1}\n",
+        encoding="utf-8",
+    )
+    message = sentence(
+        capsys, "score", str(config), "--out", str(tmp_path / "run"), "--quiet", "--set", setting
+    )
+    assert said in message
