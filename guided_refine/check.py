@@ -30,6 +30,7 @@ def check_run(run: Path | str, *, progress: Progress | None = None) -> list[dict
         raise InputError(
             f"{folder.root} has no metrics.json yet; finish it with: guided-refine run CONFIG --out {folder.root}"
         )
+    folder.check_files()
     dataset = load_dataset(
         folder.data,
         split=config.data.split,

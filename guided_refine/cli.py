@@ -6,7 +6,6 @@ Exit codes: 0 done; 2 the input or the config is wrong (one sentence on standard
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from guided_refine import __version__
 from guided_refine.config import load_config
 from guided_refine.errors import InputError, nearest
+from guided_refine.files import is_disk_full, read_json, to_json
 from guided_refine.progress import Progress
 
 STAGES = {"run": "report", "score": "score", "tune": "tune", "train": "train", "refine": "refine"}
@@ -30,9 +30,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
         args = _parser().parse_args(argv)
+        _silence_libraries(quiet=args.quiet)
         return int(args.do(args) or 0)
     except InputError as error:
-        print(f"guided-refine: {error}", file=sys.stderr)
+        # One line, even where an id or a path holds a line break.
+        print("guided-refine:", *str(error).splitlines(), file=sys.stderr)
+        return 2
+    except OSError as error:
+        # Nearly every write says this for itself, with the file's name; this is for what libraries write.
+        if not is_disk_full(error):
+            raise
+        print(
+            f"guided-refine: the disk is full ({error.filename or 'a temporary file'}); free some space and run the "
+            "same command again, it continues where this stopped",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("guided-refine: interrupted; the same command continues where this stopped", file=sys.stderr)
@@ -40,6 +52,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _silence_libraries(*, quiet: bool) -> None:
+    """Keep what libraries tell their developers off the screen; with `quiet`, every warning."""
+    import logging
+    import warnings
+
+    warnings.simplefilter("ignore", FutureWarning)
+    if quiet:
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,7 +90,9 @@ def _parser() -> argparse.ArgumentParser:
         p.add_argument(
             "--strict", action="store_true", help="faulty rows stop the run instead of being dropped"
         )
-        p.add_argument("--jobs", type=int, metavar="N", help="models trained at once (default: one per core)")
+        p.add_argument(
+            "--jobs", type=_positive, metavar="N", help="models trained at once (default: one per core)"
+        )
         _common(p)
         p.set_defaults(do=_run)
 
@@ -104,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("run", type=Path, metavar="RUN")
     p.add_argument("--user", required=True, metavar="U")
     p.add_argument("--item", metavar="I")
-    p.add_argument("--k", type=int, default=None)
+    p.add_argument("--k", type=_positive, default=None, help="how many items (default: explain.k)")
     _common(p)
     p.set_defaults(do=_explain)
 
@@ -131,13 +156,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 1 or more")
+    return int(text)
+
+
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress display")
 
 
 def _print(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    print(to_json(value, default=str))
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -156,7 +187,7 @@ def _run(args: argparse.Namespace) -> None:
         progress=Progress(quiet=args.quiet),
     )
     if args.json:
-        rows = json.loads(folder.metrics.read_text(encoding="utf-8")) if folder.metrics.exists() else []
+        rows = read_json(folder.metrics) if folder.metrics.exists() else []
         _print({"run": str(folder.root), "rows": rows})
     elif args.verb == "run":
         from guided_refine.reporting.table import console_table

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -28,6 +28,15 @@ VARIANTS = (
     "trainable_columns",
     "untuned",
 )
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+#: What a pattern of ours means, for the sentence that a user reads.
+_IN_WORDS = {
+    "name": "letters, digits, '.', '_' and '-' only, and a letter or digit first",
+    "device": "one of auto, cpu, cuda, cuda:NUMBER, mps",
+}
 
 
 class _Section(BaseModel):
@@ -61,7 +70,7 @@ class LLMOptions(_Section):
     """How a language model is loaded, prompted and run."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    device: str = "auto"
+    device: Device = "auto"
     revision: str | None = None
     allow_download: bool = Field(False, description="let transformers reach the hub")
     chat: Literal["auto", "never"] = Field(
@@ -75,7 +84,7 @@ class LLMOptions(_Section):
     )
     snapshots: int = Field(4, ge=1, description="points along a training history at which users are scored")
     # builtin only
-    hidden: int = Field(128, ge=16)
+    hidden: int = Field(128, ge=16, multiple_of=2)
     layers: int = Field(4, ge=1)
     vocabulary: int = Field(4096, ge=300)
     pretrain_epochs: int = Field(12, ge=1)
@@ -93,7 +102,7 @@ class TuneConfig(_Section):
     recommendation_weight: float = Field(1.0, ge=0)
     format_weight: float = Field(0.1, ge=0)
     anchor_weight: float = Field(0.5, ge=0)
-    rank: int = Field(8, ge=1)
+    rank: int = Field(8, ge=1, le=1024)
     alpha: int = Field(16, ge=1)
     dropout: float = Field(0.05, ge=0, lt=1)
     learning_rate: float = Field(2e-4, gt=0)
@@ -117,7 +126,7 @@ class TrainConfig(_Section):
     batch_size: int = Field(128, ge=1)
     max_epochs: int = Field(200, ge=1)
     patience: int = Field(10, ge=1, description="epochs without a better validation NDCG@10 before stopping")
-    device: str = "auto"
+    device: Device = "auto"
     threads: int | None = Field(None, ge=1)
 
 
@@ -167,8 +176,8 @@ class Config(_Section):
     """Everything a run depends on."""
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seed: int = 0
-    seeds: list[int] | None = None
+    seed: Seed = 0
+    seeds: list[Seed] | None = Field(None, min_length=1)
     data: DataConfig = DataConfig()
     attributes: str = "general"
     llm: str = "builtin"
@@ -184,6 +193,22 @@ class Config(_Section):
     )
     evaluate: EvaluateConfig = EvaluateConfig()
     explain: ExplainConfig = ExplainConfig()
+
+    @field_validator("variants", mode="before")
+    @classmethod
+    def _list_or_mapping(cls, value: Any) -> Any:
+        for names in value.values() if isinstance(value, dict) else [value]:
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise ValueError(f"expected a list of names, or such a list per backbone, not {names!r}")
+        return value
+
+    @field_validator("backbones", "seeds")
+    @classmethod
+    def _distinct(cls, value: list[Any] | None) -> list[Any] | None:
+        twice = sorted({v for v in value or [] if (value or []).count(v) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]} is given twice")
+        return value
 
     @model_validator(mode="after")
     def _known(self) -> Config:
@@ -237,7 +262,12 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
         raise InputError(f"config {path} must be a mapping of keys to values")
     for override in overrides:
         _apply(raw, override)
-    return parse_config(raw, str(path))
+    config = parse_config(raw, str(path))
+    try:
+        _ = config.sha256
+    except ValueError as error:
+        raise InputError(f"config {path} holds an alias of itself (* inside its own &); write it out") from error
+    return config
 
 
 def parse_config(raw: dict[str, Any], where: str = "config") -> Config:
@@ -259,6 +289,10 @@ def parse_config(raw: dict[str, Any], where: str = "config") -> Config:
                 f"{where}: unknown key '{name}': {nearest(keys[-1], _keys_at(keys[:-1]))}"
             ) from error
         message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "string_pattern_mismatch":
+            message = f"expected {_IN_WORDS.get(keys[-1], first['msg'])}"
+        if first["type"] != "value_error" and isinstance(first["input"], (str, int, float, type(None))):
+            message += f", not {first['input']!r}"
         if first["type"] == "literal_error":
             message = f"'{first['input']}' is not known: {nearest(str(first['input']), _literals(first))}"
         raise InputError(f"{where}: {name + ': ' if name else ''}{message}") from error
@@ -301,4 +335,7 @@ def parse_data_config(overrides: Sequence[str]) -> DataConfig:
     raw: dict[str, Any] = {}
     for override in overrides:
         _apply(raw, override)
+    for key in ("path", "reader"):
+        if key in raw:
+            raise InputError(f"--set {key}: source and reader are NAME and SOURCE of this command, not keys")
     return parse_config({"name": "data", "data": raw}, "--set").data

@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors import SafetensorError
 
 from guided_refine.errors import InputError
 
@@ -36,7 +38,7 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
         os.close(handle)
     except OSError as error:
-        raise _readable(error, target) from error
+        raise cannot_write(error, target) from error
     path = Path(name)
     try:
         yield path
@@ -44,19 +46,30 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
             os.fsync(done.fileno())
         path.chmod(0o644)
         path.replace(target)
-    except OSError as error:
-        raise _readable(error, target) from error
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not isinstance(error, OSError) and not is_disk_full(error):
+            raise
+        raise cannot_write(error, target) from error
     finally:
         path.unlink(missing_ok=True)
 
 
-def _readable(error: OSError, target: Path) -> InputError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def is_disk_full(error: BaseException) -> bool:
+    """True for the system's error, and for what safetensors, torch and others make of it."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # safetensors says it in its own error, and torch only that its archive is shorter than what it wrote.
+    return any(sign in str(error) for sign in ("No space left", "Disk quota exceeded", "inline_container.cc"))
+
+
+def cannot_write(error: Exception, target: Path) -> InputError:
+    """The sentence for a file that could not be written: the disk is full, or why not."""
+    if is_disk_full(error):
         return InputError(
             f"the disk is full: {target} was not written and nothing else changed; "
             "free some space and run the same command again"
         )
-    return InputError(f"{target} cannot be written: {error.strerror or error}")
+    return InputError(f"{target} cannot be written: {getattr(error, 'strerror', None) or error}")
 
 
 def write_text(target: Path | str, text: str) -> None:
@@ -65,9 +78,30 @@ def write_text(target: Path | str, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
+def to_json(value: Any, default: Callable[[Any], Any] | None = None) -> str:
+    """Indented JSON; a number that is not finite, which JSON has no word for, becomes null.
+
+    `default` makes something writable of what JSON does not know (otherwise `TypeError`).
+
+    >>> print(to_json({"a": float("nan")}))
+    {
+      "a": null
+    }
+    """
+    return json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False, default=default)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(child) for key, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(child) for child in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write_json(target: Path | str, value: Any) -> None:
-    """Write `value` as indented JSON in one atomic step."""
-    write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Write `value` as indented JSON in one atomic step; see `to_json`."""
+    write_text(target, to_json(value) + "\n")
 
 
 def read_json(source: Path | str) -> Any:

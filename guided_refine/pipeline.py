@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,9 +55,6 @@ def run(
     pipeline = Pipeline(
         config, RunFolder(out), Path(config_folder), strict=strict, jobs=jobs, progress=progress
     )
-    pipeline.folder.open(config, update=update)
-    if progress is not None:
-        progress.log_to(pipeline.folder.log)
     steps: dict[Until, Callable[[], None]] = {
         "score": pipeline.score_untuned,
         "tune": pipeline.tune,
@@ -64,7 +62,13 @@ def run(
         "refine": pipeline.refine,
         "report": pipeline.report,
     }
-    steps[until]()
+    with pipeline.folder.lock():
+        pipeline.folder.open(config, update=update)
+        if progress is not None:
+            progress.log_to(pipeline.folder.log)
+        if until in ("score", "tune") or (until != "train" and pipeline.needs_scores):
+            pipeline.check_model()
+        steps[until]()
     return pipeline.folder
 
 
@@ -92,18 +96,70 @@ class Pipeline:
 
     def _check(self) -> None:
         """What can be known to fail before any work is done."""
-        width = self.config.refine.width or self.config.train.width
-        fused = {v for b in self.config.backbones for v in self.config.variants_of(b)} - {
-            "base",
-            "warm_restart",
+        if self.jobs is not None and self.jobs < 1:
+            raise InputError(f"jobs is {self.jobs}, but at least one model must train at a time")
+        given = {
+            "base.embeddings": self.config.base.embeddings,
+            "evaluate.truth": self.config.evaluate.truth,
+            "evaluate.truth_map": self.config.evaluate.truth_map,
         }
-        if fused and len(self.attributes.attributes) >= width:
+        for key, path in given.items():
+            if path is not None and not resolve_data_path(path, self.config_folder).is_file():
+                raise InputError(f"{key}: {resolve_data_path(path, self.config_folder)} is not a file")
+        if self.config.base.embeddings is None or self.config.refine.width is not None:
+            self._check_width(self.config.train.width)
+
+    def _check_width(self, base_width: int) -> None:
+        from guided_refine.refine.pca import kept_columns
+
+        if self._variants - {"base", "warm_restart"}:
+            kept_columns(self.config.refine.width or base_width, len(self.attributes.attributes))
+
+    def check_model(self) -> None:
+        """Refuse a language model that cannot score before anything is trained; `builtin` is made to fit."""
+        if self.config.llm == "builtin" or self._is_scored():
+            return
+        from guided_refine.scoring.language_model import check_language_model
+
+        check_language_model(self._model_spec, self.config.llm_options, self.attributes)
+
+    def _check_embeddings(self) -> None:
+        """Refuse embeddings that do not belong to the catalog, or leave no room for the attributes."""
+        from guided_refine.refine.base_embeddings import load_base_embeddings
+
+        vectors = load_base_embeddings(self._base_file(), self.dataset.item_ids.tolist())
+        self._check_width(vectors.shape[1])
+
+    def _check_truth(self) -> None:
+        """Refuse a truth of one's own that cannot be compared, before anything is trained."""
+        from guided_refine.evaluation.truth import read_truth
+
+        read_truth(
+            resolve_data_path(str(self.config.evaluate.truth), self.config_folder),
+            self.attributes.names,
+            self.dataset.item_ids.tolist(),
+            map_file=self._truth_map,
+        )
+
+    def _check_texts(self) -> None:
+        """Refuse a catalog about which a language model has nothing to read."""
+        if not self._is_scored() and not any(text.strip() for text in self.dataset.texts):
             raise InputError(
-                f"{len(self.attributes.attributes)} attributes do not fit into refined embeddings of width {width}: "
-                "at least one column must stay for the base; raise train.width or use fewer attributes"
+                f"{self.dataset.name}: no item has a text, so no attribute can be scored; add text columns to the "
+                f"items, or ask only for the variants {', '.join(sorted(WITHOUT_SCORES))}"
             )
-        if self.config.base.embeddings and not self._base_file().exists():
-            raise InputError(f"base.embeddings: {self._base_file()} does not exist")
+
+    def _is_scored(self) -> bool:
+        return self.folder.is_done("score_untuned", self._key(self._model_inputs))
+
+    @property
+    def _variants(self) -> set[str]:
+        return {v for b in self.config.backbones for v in self.config.variants_of(b)}
+
+    @property
+    def needs_scores(self) -> bool:
+        """True when some variant reads attribute scores."""
+        return bool(self._variants - WITHOUT_SCORES)
 
     def _beside_config(self, name: str) -> str | Path:
         if name.endswith((".yaml", ".yml")):
@@ -169,7 +225,7 @@ class Pipeline:
                 strict=self.strict,
                 progress=self.progress,
             )
-            return sorted(p for p in self.folder.data.iterdir() if p.is_file())
+            return _files_in(self.folder.data)
 
         self._stage("data", self._data_inputs, work)
 
@@ -220,22 +276,23 @@ class Pipeline:
                 seed=self.config.seed,
                 progress=self.progress,
             )
-            return sorted(p for p in folder.iterdir() if p.is_file())
+            return _files_in(folder)
 
         self._stage("builtin", self._model_inputs, work)
+
+    @property
+    def _model_spec(self) -> str:
+        """A folder, where possible found from the config's own, or a hub id."""
+        if self.config.llm == "builtin":
+            return str(self.folder.builtin)
+        beside = self.config_folder / self.config.llm
+        return str(beside) if beside.is_dir() else self.config.llm
 
     def _language_model(self, adapter: Path | None = None) -> Any:
         from guided_refine.scoring.language_model import load_language_model
 
-        if self.config.llm == "builtin":
-            return load_language_model(
-                str(self.folder.builtin), self.config.llm_options, adapter=adapter, name="builtin"
-            )
-        spec = self.config.llm
-        beside = self.config_folder / spec
-        return load_language_model(
-            str(beside) if beside.is_dir() else spec, self.config.llm_options, adapter=adapter
-        )
+        name = "builtin" if self.config.llm == "builtin" else None
+        return load_language_model(self._model_spec, self.config.llm_options, adapter=adapter, name=name)
 
     def score_untuned(self) -> None:
         """Score items and users with the language model as it came."""
@@ -277,9 +334,11 @@ class Pipeline:
     def tune(self) -> None:
         """Tune a LoRA adapter on training interactions, and score again with it."""
         self.score_untuned()
-        if not self.config.tune.enabled:
-            return
+        if self.config.tune.enabled:
+            self._tune()
+        self._score_table()
 
+    def _tune(self) -> None:
         def work() -> list[Path]:
             from guided_refine.tuning.tune import tune
 
@@ -294,7 +353,7 @@ class Pipeline:
                 seed=self.config.seed,
                 progress=self.progress,
             )
-            return sorted(p for p in self.folder.tuning.rglob("*") if p.is_file())
+            return _files_in(self.folder.tuning)
 
         self._stage("tune", self._tune_inputs, work)
         self._stage("score_tuned", self._tune_inputs, lambda: self._score("tuned", self.folder.adapter))
@@ -304,15 +363,19 @@ class Pipeline:
     def train(self) -> None:
         """Train the base of every backbone and seed."""
         self.data()
-        self._units([(b, "base", s) for b in self.config.backbones for s in self.config.all_seeds])
+        units: list[Unit] = [(b, "base", s) for b in self.config.backbones for s in self.config.all_seeds]
+        if self.config.base.embeddings and not all(self._is_trained(u) for u in units):
+            self._check_embeddings()
+        self._units(units)
 
     def refine(self) -> None:
         """Train the refined variants and controls, and write the refined tables."""
+        self.data()
+        if self.needs_scores:
+            self._check_texts()
         self.train()
-        wanted = {v for b in self.config.backbones for v in self.config.variants_of(b)}
-        if wanted - WITHOUT_SCORES:
+        if self.needs_scores:
             self.tune()
-            self._score_table()
         self._units([u for u in self._all_units() if u[1] != "base"])
         self._refined_tables()
 
@@ -325,32 +388,46 @@ class Pipeline:
         ]
 
     def _units(self, units: list[Unit]) -> None:
-        """Train what is not up to date; units do not depend on each other and share the cores.
+        """Train and test what is not up to date; units do not depend on each other and share the cores.
 
         The share is reckoned from all units, done or not, so that a continued run has the same threads each, and
         with them the same numbers.
         """
-        todo = [u for u in units if not self._unit_done(u)]
+        trained = {u: self._is_trained(u) for u in units}
+        todo = [u for u in units if not (trained[u] and self._is_tested(u))]
+        for unit in units:
+            if unit not in todo:
+                self.progress.note(f"{_name(unit)}: up to date")
         if not todo:
             return
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
         jobs = max(1, min(self.jobs or cores, len(units)))
         threads = self.config.train.threads or max(1, cores // jobs)
-        arguments = [(self.config, self.folder.root, self.config_folder, unit) for unit in todo]
+        arguments = [(self.config, self.folder.root, self.config_folder, u, trained[u]) for u in todo]
         results = in_processes(
             _train_unit, arguments, jobs=jobs, threads=threads, progress=self.progress, log=self.folder.log
         )
-        for index, (files, seconds) in results:
-            name, key = _name(todo[index]), self._key(self._unit_inputs(*todo[index]))
-            self.folder.record(name, key, files, seconds, self.dataset.split.cut_off)
-            shutil.rmtree(self.folder.unit(*todo[index]) / "checkpoint", ignore_errors=True)
-            self.progress.log(f"{name}: finished in {seconds:.1f} s")
+        cut_off = self.dataset.split.cut_off
+        for index, done in results:
+            unit = todo[index]
+            if not trained[unit]:
+                key = self._key(self._unit_inputs(*unit))
+                self.folder.record(_name(unit), key, done.trained, done.train_seconds, cut_off)
+                shutil.rmtree(self.folder.unit(*unit) / "checkpoint", ignore_errors=True)
+            self.folder.record(
+                _test_name(unit), self._test_key(unit), done.tested, done.test_seconds, cut_off
+            )
+            verb = "tested" if trained[unit] else "finished"
+            self.progress.log(f"{_name(unit)}: {verb} in {done.train_seconds + done.test_seconds:.1f} s")
 
-    def _unit_done(self, unit: Unit) -> bool:
-        done = self.folder.is_done(_name(unit), self._key(self._unit_inputs(*unit)))
-        if done:
-            self.progress.note(f"{_name(unit)}: up to date")
-        return done
+    def _is_trained(self, unit: Unit) -> bool:
+        return self.folder.is_done(_name(unit), self._key(self._unit_inputs(*unit)))
+
+    def _is_tested(self, unit: Unit) -> bool:
+        return self.folder.is_done(_test_name(unit), self._test_key(unit))
+
+    def _test_key(self, unit: Unit) -> str:
+        return self._key({"unit": self._key(self._unit_inputs(*unit)), "ks": self.config.evaluate.ks})
 
     def _unit_inputs(self, backbone: str, variant: str, seed: int) -> dict[str, Any]:
         inputs: dict[str, Any] = {
@@ -358,15 +435,18 @@ class Pipeline:
             "train": self.config.train.model_dump(mode="json"),
             "backbone": backbone,
             "seed": seed,
-            "ks": self.config.evaluate.ks,
         }
         if self.config.base.embeddings:
-            inputs["embeddings"] = sha256_file(self._base_file())
+            inputs["embeddings"] = self._embeddings_sha256
         if variant != "base":
             inputs |= {"variant": variant, "refine": self.config.refine.model_dump(mode="json")}
         if variant not in WITHOUT_SCORES:
             inputs["scores"] = self._key(self._tune_inputs)
         return inputs
+
+    @functools.cached_property
+    def _embeddings_sha256(self) -> str:
+        return sha256_file(self._base_file())
 
     def _sources(self) -> dict[str, AttributeScores]:
         sources = {"untuned": self.scores("untuned")}
@@ -375,8 +455,8 @@ class Pipeline:
         return sources
 
     def train_unit(self, kind: str, variant: str, seed: int) -> list[Path]:
-        """Train one model, rank the test targets once, and write its folder; returns the files."""
-        from guided_refine.evaluation.rows import evaluate_unit
+        """Train one model and write its folder; returns the files."""
+        from guided_refine.evaluation.rows import write_fit
         from guided_refine.refine.variants import build_base, build_variant
 
         folder = self.folder.unit(kind, variant, seed)
@@ -401,17 +481,24 @@ class Pipeline:
             )
         fit = model.fit(self.dataset, checkpoint=folder / "checkpoint", progress=self.progress)
         model.save(folder)
-        files = evaluate_unit(
-            model,
-            fit,
+        return [folder / "model.safetensors", folder / "config.json", *write_fit(fit, folder)]
+
+    def test_unit(self, kind: str, variant: str, seed: int) -> list[Path]:
+        """Rank the test targets with the saved weights of one model; returns the files written."""
+        from guided_refine.evaluation.rows import evaluate_unit, read_fit
+
+        folder = self.folder.unit(kind, variant, seed)
+        return evaluate_unit(
+            self.load_unit(kind, variant, seed),
+            read_fit(folder),
             self.dataset,
             folder,
             backbone=kind,
             variant=variant,
             seed=seed,
             ks=self.config.evaluate.ks,
+            progress=self.progress,
         )
-        return [*(folder / name for name in ("model.safetensors", "config.json")), *files]
 
     def load_unit(self, backbone: str, variant: str, seed: int) -> Backbone:
         """A trained model of this run."""
@@ -471,13 +558,18 @@ class Pipeline:
 
     def report(self) -> None:
         """Collect rows, compare with the base, hold scores against the truth where there is one, write the report."""
-        self.refine()
         units = self._all_units()
+        own = (self._truth_file if self.config.evaluate.truth else None, self._truth_map)
         inputs = {
             "units": [self._key(self._unit_inputs(*u)) for u in units],
             "evaluate": self.config.evaluate.model_dump(mode="json"),
+            "truth": [sha256_file(path) for path in own if path is not None],
             "name": self.config.name,
         }
+        self.data()
+        if self.config.evaluate.truth and not self.folder.is_done("report", self._key(inputs)):
+            self._check_truth()
+        self.refine()
 
         def work() -> list[Path]:
             from guided_refine.evaluation.rows import collect
@@ -498,20 +590,29 @@ class Pipeline:
 
         self._stage("report", inputs, work)
 
+    @property
+    def _truth_file(self) -> Path:
+        """The truth of one's own, or the one that came with the data."""
+        given = self.config.evaluate.truth
+        return resolve_data_path(given, self.config_folder) if given else self.folder.data / "truth.parquet"
+
+    @property
+    def _truth_map(self) -> Path | None:
+        given = self.config.evaluate.truth_map
+        return resolve_data_path(given, self.config_folder) if given else None
+
     def _truth_rows(self) -> Any:
         if not self.folder.score_table.exists():
             return None
-        given = self.config.evaluate.truth
-        path = resolve_data_path(given, self.config_folder) if given else self.folder.data / "truth.parquet"
-        if not given and not path.exists():
+        given = self.config.evaluate.truth is not None
+        if not given and not self._truth_file.exists():
             return None
         from guided_refine.evaluation.truth import compare_with_truth
 
-        mapping = self.config.evaluate.truth_map
         return compare_with_truth(
             self.folder.root,
-            path,
-            resolve_data_path(mapping, self.config_folder) if mapping else None,
+            self._truth_file,
+            self._truth_map,
             bag_of_words=self._bag_of_words(),
             only_known=not given,
             bootstrap=self.config.evaluate.bootstrap,
@@ -528,15 +629,37 @@ class Pipeline:
         return pd.DataFrame(counts, columns=self.attributes.names).assign(item_id=self.dataset.item_ids)
 
 
+def _files_in(folder: Path) -> list[Path]:
+    """All files below; hidden ones are what a kill in the middle of a write leaves."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
+
+
 def _name(unit: Unit) -> str:
     backbone, variant, seed = unit
     return f"{backbone}/{variant}/seed{seed}"
 
 
+def _test_name(unit: Unit) -> str:
+    return f"{_name(unit)}/test"
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What a worker did for one unit."""
+
+    trained: list[Path]
+    train_seconds: float
+    tested: list[Path]
+    test_seconds: float
+
+
 def _train_unit(
-    config: Config, out: Path, config_folder: Path, unit: Unit, progress: Progress
-) -> tuple[list[Path], float]:
-    """One unit in a worker process; returns its files and seconds."""
+    config: Config, out: Path, config_folder: Path, unit: Unit, is_trained: bool, progress: Progress
+) -> _Done:
+    """One unit in a worker process: trained, unless it is, and tested."""
+    pipeline = Pipeline(config, RunFolder(out), config_folder, progress=progress)
     started = time.monotonic()
-    files = Pipeline(config, RunFolder(out), config_folder, progress=progress).train_unit(*unit)
-    return files, time.monotonic() - started
+    trained = [] if is_trained else pipeline.train_unit(*unit)
+    middle = time.monotonic()
+    tested = pipeline.test_unit(*unit)
+    return _Done(trained, middle - started, tested, time.monotonic() - middle)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from guided_refine.files import cannot_write
+
 
 class Task:
     """A running piece of work; `advance` moves its bar."""
@@ -79,8 +81,11 @@ class Progress:
         if self._log is None:
             return
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        with self._log.open("a", encoding="utf-8") as stream:
-            stream.write(f"{stamp} {message}\n")
+        try:
+            with self._log.open("a", encoding="utf-8") as stream:
+                stream.write(f"{stamp} {message}\n")
+        except OSError as error:
+            raise cannot_write(error, self._log) from error
 
     def log(self, message: str) -> None:
         """Say one line, on screen and in the log."""

@@ -2,12 +2,15 @@
 
 A stage is recorded in `manifest.json` after its files are in place: the hash of all it read, and the size of
 each file it wrote. A stage whose inputs hash the same and whose files are still there is skipped.
+Whoever writes holds the folder's lock, so two runs cannot write into one folder.
 """
 
 from __future__ import annotations
 
+import errno
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,12 @@ import yaml
 from guided_refine import __version__
 from guided_refine.config import Config, load_config
 from guided_refine.errors import InputError
-from guided_refine.files import read_json, write_json, write_text
+from guided_refine.files import cannot_write, read_json, write_json, write_text
+
+try:
+    import fcntl
+except ImportError:  # not a Unix: nothing to lock with
+    fcntl = None  # type: ignore[assignment]
 
 FORMAT = 1
 
@@ -57,12 +65,18 @@ class RunFolder:
         """The manifest, or an empty one. Raises `InputError` for a newer format or a damaged file."""
         if not self.manifest_file.exists():
             return {"format": FORMAT, "version": __version__, "stages": {}}
-        manifest = read_json(self.manifest_file)
+        try:
+            manifest = read_json(self.manifest_file)
+        except InputError as error:
+            raise InputError(
+                f"{self.manifest_file} is damaged, so nothing says what is done ({error.__cause__}); restore it, or "
+                "delete it to have every stage done again"
+            ) from error
         if not isinstance(manifest, dict) or "stages" not in manifest:
             raise InputError(
                 f"{self.manifest_file} is not the manifest of a run; choose another folder with --out"
             )
-        if int(manifest.get("format", 0)) > FORMAT:
+        if manifest.get("format", 0) > FORMAT:
             raise InputError(
                 f"{self.root} was written by a newer guided-refine ({manifest.get('version')}, folder format "
                 f"{manifest['format']}; this is {__version__}, format {FORMAT}); update guided-refine or use another --out"
@@ -70,28 +84,70 @@ class RunFolder:
         return manifest
 
     def config(self) -> Config:
-        """The config this run was made with; raises `InputError` when the folder is not a run."""
+        """The config this run was made with; raises `InputError` when the folder is not a run this version reads."""
+        self.manifest()
         if not self.config_file.exists():
             raise InputError(
                 f"{self.root} is not a run folder (no config.yaml); make one with: guided-refine run CONFIG"
             )
-        return load_config(self.config_file)
+        try:
+            return load_config(self.config_file)
+        except InputError as error:
+            raise InputError(
+                f"{error}; if it is damaged, delete it and make it anew with: "
+                f"guided-refine run CONFIG --out {self.root}"
+            ) from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder, made where it is missing, for writing; the lock ends with the process, however it ends.
+
+        Raises `InputError` when another process holds it, and when the folder is not a run or cannot be written.
+        """
+        self._refuse_foreign()
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            stream = (self.root / ".lock").open("a", encoding="utf-8")
+        except OSError as error:
+            raise cannot_write(error, self.root / ".lock") from error
+        with stream:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    # Some network file systems have no locks: then nobody is kept out.
+                    if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                        raise InputError(
+                            f"{self.root} is in use by another guided-refine that is still running; "
+                            "wait for it to end, or choose another --out"
+                        ) from error
+            yield
+
+    def _refuse_foreign(self) -> None:
+        """A folder is a run when it has a config or a manifest; hidden files are what a killed start leaves."""
+        ours = self.config_file.exists() or self.manifest_file.exists()
+        if self.root.exists() and not self.root.is_dir():
+            raise InputError(f"{self.root} is a file, not a run folder; choose another --out")
+        if not ours and self.root.exists() and any(not p.name.startswith(".") for p in self.root.iterdir()):
+            raise InputError(f"{self.root} exists and is not a run folder; choose another --out")
 
     def open(self, config: Config, *, update: bool) -> None:
         """Make the folder, or check that it belongs to this config.
 
         With `update` a folder of another config is taken over: stages whose inputs changed run again.
         """
+        self._refuse_foreign()
         self.manifest()
         if self.config_file.exists():
             old = self.config()
-            if old.sha256 != config.sha256 and not update:
+            # A start that failed before its first stage was done, say at a mistyped path, has nothing to protect.
+            if old.sha256 != config.sha256 and not update and self.manifest()["stages"]:
                 raise InputError(
                     f"{self.root} holds a run of another config (differs in {_changed(old, config)}); "
                     "choose another --out, or add --update to redo what changed"
                 )
-        elif self.root.exists() and any(self.root.iterdir()):
-            raise InputError(f"{self.root} exists and is not a run folder; choose another --out")
+            if old.sha256 == config.sha256:
+                return
         self.root.mkdir(parents=True, exist_ok=True)
         write_text(self.config_file, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
@@ -107,12 +163,24 @@ class RunFolder:
             path = self.root / name
             if not path.exists():
                 return False
-            if path.stat().st_size != size:
-                raise InputError(
-                    f"{path} is damaged: it has {path.stat().st_size} bytes, but {stage} wrote {size}; "
-                    "delete the file and run the same command again to make it anew"
-                )
+            self._check_size(path, size, stage)
         return True
+
+    def check_files(self, *folders: Path) -> None:
+        """Raise `InputError` when a file that a stage wrote in these folders (default: anywhere) was cut off."""
+        for stage, entry in self.manifest()["stages"].items():
+            for name, size in entry["files"].items():
+                path = self.root / name
+                if path.exists() and (not folders or any(f in path.parents for f in folders)):
+                    self._check_size(path, size, stage)
+
+    def _check_size(self, path: Path, size: int, stage: str) -> None:
+        found = path.stat().st_size
+        if found != size:
+            raise InputError(
+                f"{path} is damaged: it has {found} bytes, but {stage} wrote {size}; "
+                f"delete the file and make it anew with: guided-refine run CONFIG --out {self.root}"
+            )
 
     def record(
         self, stage: str, inputs: str, files: Sequence[Path], seconds: float, cut_off: str | None

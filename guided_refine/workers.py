@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -40,9 +41,10 @@ def in_processes(
     messages = context.Queue()
     set_up = (os.getpid(), threads, messages, log)
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=set_up) as pool:
-        futures: dict[Future[Any], int] = {
-            pool.submit(_call, work, args): index for index, args in enumerate(arguments)
-        }
+        with _unseen_main():
+            futures: dict[Future[Any], int] = {
+                pool.submit(_call, work, args): index for index, args in enumerate(arguments)
+            }
         display = _Display(progress)
         pending = set(futures)
         try:
@@ -58,6 +60,24 @@ def in_processes(
             raise
         finally:
             display.close()
+
+
+@contextmanager
+def _unseen_main() -> Iterator[None]:
+    """Hide the caller's script while processes start: a worker would run it again from its first line.
+
+    Without this `guided_refine.run(...)` in a plain script, not under `if __name__ == "__main__"`, would start
+    itself over and over.
+    """
+    main = sys.modules["__main__"]
+    hidden: dict[str, Any] = {
+        name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__
+    }
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__dict__.update(hidden)
 
 
 def _begin(parent: int, threads: int, messages: Any, log: Path | None) -> None:

@@ -13,7 +13,7 @@ from guided_refine.backbones.backbone import Backbone
 from guided_refine.config import parse_config
 from guided_refine.data.dataset import Dataset, load_dataset
 from guided_refine.data.prepare import prepare
-from guided_refine.evaluation.rows import collect, evaluate_unit
+from guided_refine.evaluation.rows import collect, evaluate_unit, write_fit
 from guided_refine.evaluation.truth import compare_with_truth
 from guided_refine.files import read_parquet, write_json, write_parquet
 from guided_refine.refine.frames import refined_items, refined_users
@@ -73,6 +73,7 @@ def make_run(root: Path, source: Path, *, until: str = "report", **overrides: An
                 model = build_variant(variant, dataset, base, scores, config, 0, attributes=names)
             fit = model.fit(dataset)
             model.save(unit)
+            write_fit(fit, unit)
             evaluate_unit(
                 model, fit, dataset, unit, backbone=backbone, variant=variant, seed=0, ks=[5, 10, 20]
             )

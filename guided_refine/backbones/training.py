@@ -19,6 +19,7 @@ from guided_refine.backbones.randomness import BATCHES, DROPOUT, derived_seed, s
 from guided_refine.backbones.validation import Validation
 from guided_refine.config import TrainConfig
 from guided_refine.data.dataset import Dataset
+from guided_refine.devices import pick_device
 from guided_refine.errors import InputError
 from guided_refine.progress import Progress, Task
 
@@ -41,17 +42,6 @@ class FitResult:
     seconds: float
     converged: bool
     curve: list[dict[str, float]]
-
-
-def pick_device(wanted: str) -> torch.device:
-    """`auto` is a GPU where there is one, else the CPU; raises `InputError` for a device that is not there."""
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=wanted)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"train.device: '{wanted}' is not available here; use cpu or auto") from error
-    return torch.device(wanted)
 
 
 @contextmanager
@@ -86,7 +76,7 @@ def train(
     Raises `InputError` when nothing can be trained or validated, or when the loss is no longer a number.
     """
     progress = progress or Progress(quiet=True)
-    device = pick_device(config.device)
+    device = pick_device(config.device, "train.device")
     with torch_threads(config.threads), seeded(derived_seed(seed, DROPOUT)):
         key = fingerprint(model, dataset, config, seed, kind) if checkpoint else ""
         model.to(device)

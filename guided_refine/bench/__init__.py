@@ -23,7 +23,8 @@ def run_bench(name: str, *, json_file: Path | None, progress: Progress) -> list[
     measure: Callable[[Progress], list[dict[str, Any]]] = import_module(BENCHES[name]).run
     rows = measure(progress)
     for row in rows:
-        print(f"{row['case']}: {row['ours']:.3g} {row['unit']} against {row['peer']:.3g} ({row['peer_name']}): {row['ratio']:.1f}x")
+        peer = f"{row['peer']:.3g} ({row['peer_name']})"
+        print(f"{row['case']}: {row['ours']:.3g} {row['unit']} against {peer}: {row['ratio']:.1f}x")
     if json_file is not None:
         write_json(json_file, rows)
     return rows

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from guided_refine.data.raw import RawData
 
-SHORTEST, LONGEST = 8, 40
-_MEAN_LENGTH = 18.0
+SHORTEST, LONGEST = 5, 25
+_MEAN_LENGTH = 9.5
 # Strengths on the log-odds of the next film.
 _TASTE, _POPULARITY, _MOOD, _SEQUEL = 4.5, 1.6, 1.2, 5.0
 _BIGGEST_HIT = 3.0
 _CARED_FOR = 4
-_DRIFT_STEP, _DRIFT_PULL = 0.10, 0.03
+_DRIFT_STEP, _DRIFT_PULL = 0.14, 0.06
 _START, _YEARS = 1_546_300_800, 4
 _DAY = 86_400.0
 

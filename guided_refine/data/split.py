@@ -98,10 +98,12 @@ def make_split(
             )
         n_train, valid, test = global_time(times, valid_share=valid_share, test_share=test_share)
     if not (test >= 0).any():
-        raise InputError(
-            "the split leaves no user to test: every history is too short "
-            "(three events are needed); lower k_core or bring more interactions"
+        reason = (
+            "every history is too short (three events are needed); lower k_core or bring more interactions"
+            if kind == "leave_one_out"
+            else "nobody has an event before and one after the cut in time; use split: leave_one_out"
         )
+        raise InputError(f"the split leaves no user to test: {reason}")
     digest = hashlib.sha256(kind.encode())
     for user, sequence, a, b, c in zip(user_ids, sequences, n_train, valid, test, strict=True):
         ids = "\x1f".join(item_ids[sequence - 1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,19 +194,33 @@ def evaluate_unit(
     ks: Sequence[int],
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Rank the test targets with one trained model and write its `row.json`, `per_user.parquet` and `curve.csv`.
+    """Rank the test targets with one trained model and write its `row.json` and `per_user.parquet`.
 
     Returns the files written.
     """
     ranks = rank_test(model, dataset, progress=progress)
     per_user = per_user_frame(dataset, ranks, ks, backbone=backbone, variant=variant, seed=seed)
     row = metrics_row(dataset, per_user, converged=fit.converged, steps=fit.steps, seconds=fit.seconds)
-    files = [folder / "row.json", folder / "per_user.parquet", folder / "curve.csv"]
+    files = [folder / "row.json", folder / "per_user.parquet"]
     write_json(files[0], row)
     write_parquet(files[1], per_user)
-    with atomic_path(files[2]) as path:
+    return files
+
+
+def write_fit(fit: FitResult, folder: Path) -> list[Path]:
+    """Write how a training went as `fit.json`, and its curve once more as `curve.csv`; returns both files."""
+    files = [folder / "fit.json", folder / "curve.csv"]
+    write_json(files[0], asdict(fit))
+    with atomic_path(files[1]) as path:
         pd.DataFrame(fit.curve).to_csv(path, index=False)
     return files
+
+
+def read_fit(folder: Path) -> FitResult:
+    """What `write_fit` wrote; raises `InputError` when it is missing or damaged."""
+    from guided_refine.backbones.training import FitResult
+
+    return FitResult(**read_json(folder / "fit.json"))
 
 
 def collect(

@@ -126,11 +126,12 @@ class Explainer:
         folder = RunFolder(run)
         config = folder.config()
         backbone = explained_backbone(folder, config)
+        unit = folder.unit(backbone, "refined", config.all_seeds[0])
+        folder.check_files(folder.data, folder.scores("tuned").parent, unit)
         data = config.data
         dataset = load_dataset(
             folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
         )
-        unit = folder.unit(backbone, "refined", config.all_seeds[0])
         model = Backbone.load(unit)
         if not isinstance(model.table, RefinedTable):
             raise InputError(f"{unit} holds no refined item table; delete the folder and run again")

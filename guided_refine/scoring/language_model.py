@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guided_refine.config import LLMOptions
+from guided_refine.devices import pick_device
 from guided_refine.errors import InputError, nearest
 from guided_refine.files import read_json, sha256_file, sha256_json
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from guided_refine.scoring.attributes import AttributeSet
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +51,11 @@ def context_length(model: Any) -> int:
 
     Our masks replace a model's own sliding window, so no text may reach beyond it.
     """
-    config = model.config.get_text_config()
+    return _positions(model.config)
+
+
+def _positions(config: Any) -> int:
+    config = config.get_text_config()
     limits = [getattr(config, "max_position_embeddings", None), getattr(config, "n_positions", None)]
     if getattr(config, "use_sliding_window", True):
         limits.append(getattr(config, "sliding_window", None))
@@ -67,8 +74,6 @@ def load_language_model(
     Raises `InputError` when the folder is incomplete (the sentence names the file), the model is not at hand, or the
     adapter belongs to another model.
     """
-    import torch
-
     folder = _local_folder(spec)
     if folder is not None:
         _check_folder(folder)
@@ -85,9 +90,7 @@ def load_language_model(
     if adapter is not None:
         model = _with_adapter(model, adapter, base)
         fingerprint = sha256_json([base, _adapter_hash(adapter)])
-    device = torch.device(
-        ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
-    )
+    device = pick_device(options.device, "llm_options.device")
     model = model.to(device).eval()
     return LanguageModel(
         model=model,
@@ -97,6 +100,38 @@ def load_language_model(
         device=device,
         base_fingerprint=base,
     )
+
+
+def check_language_model(spec: str, options: LLMOptions, attributes: AttributeSet) -> None:
+    """Refuse, without loading any weights, a model that could not score these attributes.
+
+    Raises `InputError` as `load_language_model` does for a folder that is incomplete, a model that is not at hand and
+    a device that is not there; and when the tokenizer has no single-token digits, or the context is too short.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    from guided_refine.scoring.prompt import build_prompt
+
+    folder = _local_folder(spec)
+    if folder is not None:
+        _check_folder(folder)
+    source = str(folder) if folder is not None else spec
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **_where(options))
+        config = AutoConfig.from_pretrained(source, **_where(options))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise _not_loaded(source, spec, options, error) from error
+    pick_device(options.device, "llm_options.device")
+    for kind in ("item", "user"):
+        build_prompt(tokenizer, attributes, kind, chat=options.chat).text_room(_positions(config))
+
+
+def _where(options: LLMOptions) -> dict[str, Any]:
+    """Where a model may come from: never its code, and the hub only when allowed."""
+    where: dict[str, Any] = {"local_files_only": not options.allow_download, "trust_remote_code": False}
+    if options.revision is not None:
+        where["revision"] = options.revision
+    return where
 
 
 def _local_folder(spec: str) -> Path | None:
@@ -139,9 +174,7 @@ def _load(source: str, spec: str, options: LLMOptions) -> tuple[PreTrainedTokeni
 
     # Its bar for a load of a second would break the run's own display.
     transformers_logging.disable_progress_bar()
-    where: dict[str, Any] = {"local_files_only": not options.allow_download, "trust_remote_code": False}
-    if options.revision is not None:
-        where["revision"] = options.revision
+    where = _where(options)
     how = {"dtype": options.dtype, "use_safetensors": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **where)

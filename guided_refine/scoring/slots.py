@@ -204,7 +204,8 @@ class SlotReader:
         """Whether blocks give what the mask gives, and the mask what it gives for the last attribute on its own."""
         text = (self.plan.opening * 4)[:6]
         packed = self._layout.pack([text], [[2, len(text)]])
-        training = self.model.training
+        # One by one: tuning keeps only the adapter's dropout in training mode.
+        modes = [(module, module.training) for module in self.model.modules()]
         self.model.eval()
         try:
             masked = self._checked(packed, in_blocks=False)
@@ -220,7 +221,8 @@ class SlotReader:
                 )
             blocks = self._checked(packed, in_blocks=True)
         finally:
-            self.model.train(training)
+            for module, training in modes:
+                module.training = training
             self.clear()
         if blocks is None or not self._close(masked, blocks):
             logger.info(

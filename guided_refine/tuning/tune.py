@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 import time
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from guided_refine import __version__
 from guided_refine.config import LLMOptions, TuneConfig
 from guided_refine.data.dataset import Dataset
 from guided_refine.errors import InputError
-from guided_refine.files import read_json, sha256_json, write_json, write_text
+from guided_refine.files import is_disk_full, read_json, sha256_json, write_json, write_text
 from guided_refine.progress import Progress
 from guided_refine.scoring.attributes import AttributeSet
 from guided_refine.scoring.language_model import ADAPTER_BASE, LanguageModel
@@ -156,7 +155,7 @@ def _run(job: _Job) -> None:
     try:
         _train(job, model)
     except (OSError, RuntimeError, SafetensorError) as error:
-        if not _is_disk_full(error):
+        if not is_disk_full(error):
             raise
         raise InputError(
             f"the disk is full: tuning in {job.out} stopped and keeps its last checkpoint; "
@@ -282,10 +281,3 @@ def _save(job: _Job, model: PeftModel, trainer: TuneTrainer, texts: DatasetTexts
     # The manifest is written only after this, so a kill in between is no finished result.
     shutil.rmtree(job.out / artefact.ADAPTER, ignore_errors=True)
     adapter.rename(job.out / artefact.ADAPTER)
-
-
-def _is_disk_full(error: Exception) -> bool:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    # safetensors says it in its own error, and torch only that its archive is shorter than what it wrote.
-    return any(sign in str(error) for sign in ("No space left", "Disk quota exceeded", "inline_container.cc"))

@@ -95,7 +95,7 @@ def test_shapes_and_ranges(world: World) -> None:
     lengths = np.array([len(h) for h in world.histories])
     assert lengths.min() == SHORTEST
     assert lengths.max() <= LONGEST
-    assert 16 <= lengths.mean() <= 20
+    assert 8 <= lengths.mean() <= 11
     assert len(sample.truth) == 500 * len(ATTRIBUTES)
     assert len(sample.user_truth) == len(sample.interactions) * len(ATTRIBUTES)
     for frame in (sample.truth, sample.user_truth):
@@ -263,7 +263,7 @@ def test_prepared_folder_holds_the_truth(tmp_path: Path) -> None:
         (None, {"n_users": "many"}, "n_users is 'many', expected a whole number"),
         (None, {"n_items": True}, "n_items is True"),
         (None, {"drift": "fast"}, "drift is 'fast', expected a number"),
-        (None, {"n_items": 10}, "n_items is 10, but must be at least 41"),
+        (None, {"n_items": 10}, "n_items is 10, but must be at least 26"),
         (None, {"n_users": 0}, "n_users is 0"),
         (None, {"seed": -1}, "seed is -1"),
         (None, {"popularity": float("nan")}, "popularity is nan"),

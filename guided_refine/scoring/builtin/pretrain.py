@@ -36,14 +36,15 @@ VERSION = 1
 _BATCH = 16
 _READS = 3
 _FORMAT_LINES = 1
-_RATE = 3e-3
+_RATE = 2e-3
 _WARM_UP = 0.1
-_STEPS_PER_ROOT = 1.7
+_STEPS_PER_ROOT, _MOST_STEPS = 1.7, 100
 _ITEMS_ONLY = 0.4
 _TEXT_WEIGHT, _INSIDE_WEIGHT = 0.2, 0.1
 _PROMPT_REPEATS = 20
 _COPY = 0.8
 _EMBEDDING_SCALE = 0.1
+_CONTEXT = 4096
 
 
 def train_builtin(
@@ -58,8 +59,8 @@ def train_builtin(
     """Train the builtin model on the catalog's texts and return its folder `out`, loadable as any Hugging Face model.
 
     Reads `dataset.items` only, no interaction. A finished folder is left as it is; a killed training goes on after
-    the last whole epoch and ends with the same weights. Training stops early, after a whole epoch, when
-    `options.pretrain_minutes` are used up.
+    the last whole epoch and ends with the same weights. Runs on the CPU whatever `options.device` says. Stops early,
+    after a whole epoch, when `options.pretrain_minutes` are used up.
 
     Raises `InputError` when no item has a text or a checkpoint is damaged.
     """
@@ -102,6 +103,7 @@ def _key(dataset: Dataset, attributes: AttributeSet, options: LLMOptions, seed: 
         "layers",
         "vocabulary",
         "pretrain_epochs",
+        "pretrain_minutes",
     )
     return sha256_json(
         {
@@ -144,7 +146,7 @@ class _Training:
             texts=texts,
             values=self.labels.value,
             pole_stems=frozenset(w for a in attributes.attributes for pole in poles(a) for w in pole),
-            steps=max(8, round(_STEPS_PER_ROOT * len(texts) ** 0.5)),
+            steps=min(_MOST_STEPS, max(8, round(_STEPS_PER_ROOT * len(texts) ** 0.5))),
             items_only=round(_ITEMS_ONLY * options.pretrain_epochs),
             batch=_BATCH,
             history_events=options.history_events,
@@ -183,7 +185,8 @@ class _Training:
                 ):
                     progress.log(
                         f"builtin: stopped after {self.epochs_done} of {self.options.pretrain_epochs} epochs "
-                        f"(llm_options.pretrain_minutes={self.options.pretrain_minutes:g})"
+                        f"(llm_options.pretrain_minutes={self.options.pretrain_minutes:g}); fewer pretrain_epochs would "
+                        "end better, as the learning rate then falls in time"
                     )
                     break
         self.model.eval()
@@ -245,7 +248,7 @@ class _Training:
         lines = []
         for item, text in list(zip(step.items, rows, strict=True))[:_FORMAT_LINES]:
             digits = np.rint(1 + 8 * self.labels.value[item]).astype(int)
-            lines.append(generation_lines(self.plans["item"], text[1:], digits.tolist()))
+            lines.append(generation_lines(self.plans["item"], text[1:], digits.tolist(), limit=_CONTEXT))
         loss = loss + self._causal(
             [g.ids for g in lines], [list(range(g.prompt_length, len(g.ids))) for g in lines]
         )
@@ -304,9 +307,10 @@ def _reading(texts: Sequence[str], attributes: AttributeSet) -> list[str]:
 def _fresh_model(options: LLMOptions, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    heads = max(1, options.hidden // 32)
-    while options.hidden % heads or (options.hidden // heads) % 2:
-        heads -= 1
+    if options.hidden % 2:
+        raise InputError(f"llm_options.hidden is {options.hidden}, but the builtin model needs an even width")
+    # Rotary positions turn pairs of dimensions, so a head must have an even number of them.
+    heads = next(h for h in range(max(1, options.hidden // 32), 0, -1) if options.hidden % (2 * h) == 0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=options.hidden,
@@ -314,7 +318,7 @@ def _fresh_model(options: LLMOptions, tokenizer: PreTrainedTokenizerFast) -> Lla
         num_hidden_layers=options.layers,
         num_attention_heads=heads,
         num_key_value_heads=heads,
-        max_position_embeddings=4096,
+        max_position_embeddings=_CONTEXT,
         tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
