@@ -266,7 +266,9 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     try:
         _ = config.sha256
     except ValueError as error:
-        raise InputError(f"config {path} holds an alias of itself (* inside its own &); write it out") from error
+        raise InputError(
+            f"config {path} holds an alias of itself (* inside its own &); write it out"
+        ) from error
     return config
 
 

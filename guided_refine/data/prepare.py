@@ -72,7 +72,9 @@ def prepare(
     rows, counts = _filter(rows, items, raw, options, shown)
     items, rows, users = _renumber(items, rows, list(raw.events.users))
     if len(items) < 2:
-        raise InputError(f"{shown}: all interactions that are left are with one item; a ranking needs two or more")
+        raise InputError(
+            f"{shown}: all interactions that are left are with one item; a ranking needs two or more"
+        )
     info: dict[str, Any] = {
         "name": name or (source.name.split(".")[0] if source is not None else reader),
         "reader": reader,

@@ -23,6 +23,8 @@ from guided_refine.reporting.style import (
 )
 
 BINS = 10
+#: A change that leaves less than half of the base would squash all others: it is named at the edge instead.
+COLLAPSED = -50.0
 FEWEST_USERS = 20
 
 
@@ -65,6 +67,10 @@ def plot_gains(differences: list[dict[str, Any]], path: Path) -> Path | None:
 
 def _dot(axis: Any, place: int, row: dict[str, Any], colour: str) -> None:
     low, middle, high = (100 * row[key] / row["base"] for key in ("lower", "mean", "upper"))
+    if high < COLLAPSED:
+        note = f"\N{BLACK LEFT-POINTING TRIANGLE} {middle:.0f} %"
+        axis.text(0.02, place, note, color=colour, va="center", transform=axis.get_yaxis_transform())
+        return
     axis.plot([low, high], [place, place], color=colour, linewidth=2.4, solid_capstyle="round")
     axis.plot(middle, place, "o", color=colour, markersize=6.5, markeredgecolor="white", markeredgewidth=0.8)
 

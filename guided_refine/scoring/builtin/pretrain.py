@@ -20,8 +20,8 @@ from guided_refine.progress import Progress
 from guided_refine.scoring.attributes import AttributeSet
 from guided_refine.scoring.builtin.bag_of_words import poles
 from guided_refine.scoring.builtin.curriculum import Curriculum, Step
-from guided_refine.scoring.builtin.embeddings import starting_embeddings
 from guided_refine.scoring.builtin.folder import Checkpoint, is_finished, save_folder
+from guided_refine.scoring.builtin.start import start_weights
 from guided_refine.scoring.builtin.teacher import WeakLabels, digit_distributions, weak_labels
 from guided_refine.scoring.builtin.tokenizer import train_tokenizer
 from guided_refine.scoring.histories import event_text
@@ -36,14 +36,12 @@ VERSION = 1
 _BATCH = 16
 _READS = 3
 _FORMAT_LINES = 1
-_RATE = 2e-3
+_RATE = 1.5e-3
 _WARM_UP = 0.1
-_STEPS_PER_ROOT, _MOST_STEPS = 1.7, 100
-_ITEMS_ONLY = 0.4
+_STEPS_PER_ROOT, _MOST_STEPS = 0.9, 60
+_ITEMS_ONLY = 0.2
 _TEXT_WEIGHT, _INSIDE_WEIGHT = 0.2, 0.1
 _PROMPT_REPEATS = 20
-_COPY = 0.8
-_EMBEDDING_SCALE = 0.1
 _CONTEXT = 4096
 
 
@@ -134,7 +132,7 @@ class _Training:
         events = [event_text(t, x) for t, x in zip(dataset.titles, texts, strict=True)]
         self.events = [ids for ids, _ in tokenise_texts(self.tokenizer, events, options.event_tokens)]
         self.model = _fresh_model(options, self.tokenizer)
-        self._start_embeddings(texts, seed)
+        self._start_weights(texts, seed)
         self.readers = {
             (kind, full): SlotReader(
                 self.model, plan if full else replace(plan, definitions=[[] for _ in plan.definitions])
@@ -267,7 +265,7 @@ class _Training:
         rows = tokenise_texts(self.tokenizer, texts, self.options.text_tokens)
         return [ids or self.plans["item"].newline for ids, _ in rows]
 
-    def _start_embeddings(self, texts: Sequence[str], seed: int) -> None:
+    def _start_weights(self, texts: Sequence[str], seed: int) -> None:
         ids = self._ids(texts)
         forms: dict[str, int] = {}
         groups = np.array(
@@ -278,8 +276,7 @@ class _Training:
                 for token in range(len(self.tokenizer))
             ]
         )
-        table = starting_embeddings(ids, self.labels.value, groups, self.options.hidden, seed=seed)
-        self.model.model.embed_tokens.weight.data.copy_(torch.from_numpy(table * _EMBEDDING_SCALE))
+        start_weights(self.model, list(self.plans.values()), ids, self.labels.value, groups, seed=seed)
 
 
 def schedule(step: int, total: int) -> float:
@@ -307,10 +304,12 @@ def _reading(texts: Sequence[str], attributes: AttributeSet) -> list[str]:
 def _fresh_model(options: LLMOptions, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    if options.hidden % 2:
-        raise InputError(f"llm_options.hidden is {options.hidden}, but the builtin model needs an even width")
-    # Rotary positions turn pairs of dimensions, so a head must have an even number of them.
-    heads = next(h for h in range(max(1, options.hidden // 32), 0, -1) if options.hidden % (2 * h) == 0)
+    if options.hidden % 4:
+        raise InputError(
+            f"llm_options.hidden is {options.hidden}, but the builtin model needs a multiple of four"
+        )
+    # At least two heads; rotary positions turn pairs of dimensions, so each has an even number of them.
+    heads = next(h for h in range(max(2, options.hidden // 32), 1, -1) if options.hidden % (2 * h) == 0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=options.hidden,
@@ -320,17 +319,11 @@ def _fresh_model(options: LLMOptions, tokenizer: PreTrainedTokenizerFast) -> Lla
         num_key_value_heads=heads,
         max_position_embeddings=_CONTEXT,
         tie_word_embeddings=True,
+        attention_bias=True,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         dtype="float32",
         initializer_range=0.9 / options.hidden**0.5,
     )
-    model = LlamaForCausalLM(config)
-    with torch.no_grad():
-        for layer in model.model.layers:
-            attention = layer.self_attn
-            # Attention starts out copying what it looks at, which is most of what reading a text takes
-            # (Trockman and Kolter, 2023, "Mimetic initialization of self-attention layers").
-            attention.o_proj.weight.mul_((1 - _COPY**2) ** 0.5).add_(_COPY * attention.v_proj.weight.T)
-    return model
+    return LlamaForCausalLM(config)
