@@ -28,7 +28,8 @@ _SHORTEST_HISTORY = 2
 # Rounds of (kind, with definitions).
 _EARLY: tuple[tuple[Kind, bool], ...] = (("item", False), ("item", False), ("item", False), ("text", False))
 _LATER: tuple[tuple[Kind, bool], ...] = (
-    ("item", True), ("user", False), ("item", False), ("user", True), ("item", False), ("user", False), ("text", False),
+    ("item", True), ("user", False), ("item", False), ("text", False),
+    ("user", True), ("item", False), ("user", False), ("text", True),
 )  # fmt: skip
 
 

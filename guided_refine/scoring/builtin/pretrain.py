@@ -31,16 +31,16 @@ from guided_refine.scoring.slots import SlotReader
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-VERSION = 1
+VERSION = 4
 
 _BATCH = 16
 _READS = 3
-_FORMAT_LINES = 1
+_TEMPLATES = 4
 _RATE = 1.5e-3
 _WARM_UP = 0.1
 _STEPS_PER_ROOT, _MOST_STEPS = 0.9, 60
 _ITEMS_ONLY = 0.2
-_TEXT_WEIGHT, _INSIDE_WEIGHT = 0.2, 0.1
+_TEXT_WEIGHT, _TEMPLATE_WEIGHT, _INSIDE_WEIGHT = 0.2, 0.5, 0.3
 _PROMPT_REPEATS = 20
 _CONTEXT = 4096
 
@@ -243,14 +243,15 @@ class _Training:
         rows = [[start, *ids] for ids in self._ids(step.texts)]
         asked = [list(range(1, len(row))) for row in rows]
         loss = self._causal(rows, asked)
-        lines = []
-        for item, text in list(zip(step.items, rows, strict=True))[:_FORMAT_LINES]:
-            digits = np.rint(1 + 8 * self.labels.value[item]).astype(int)
-            lines.append(generation_lines(self.plans["item"], text[1:], digits.tolist(), limit=_CONTEXT))
-        loss = loss + self._causal(
-            [g.ids for g in lines], [list(range(g.prompt_length, len(g.ids))) for g in lines]
-        )
-        return _TEXT_WEIGHT * loss
+        # Definitions make the prompt long, so few rows have them.
+        plan, count = self.readers["item", step.definitions].plan, 1 if step.definitions else _TEMPLATES
+        digits = np.rint(1 + 8 * self.labels.value[step.items]).astype(int)
+        lines = [
+            generation_lines(plan, text[1:], row.tolist(), limit=_CONTEXT)
+            for text, row in zip(rows[:count], digits[:count], strict=True)
+        ]
+        asked = [list(range(g.prompt_length, len(g.ids))) for g in lines]
+        return _TEXT_WEIGHT * loss + _TEMPLATE_WEIGHT * self._causal([g.ids for g in lines], asked)
 
     def _causal(self, rows: list[list[int]], asked: list[list[int]]) -> torch.Tensor:
         """Mean next-token loss at the places `asked` (indices of predicted tokens) of right-padded rows."""

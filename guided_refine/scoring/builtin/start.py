@@ -35,9 +35,9 @@ EMBEDDING_SCALE = 0.1
 _COPY = 0.8
 _NEARNESS = 2.0
 _MEAN_SHRINK = 10.0
-_NOISE = 0.1
-_AVERAGE_GAIN, _NAME_GAIN = 0.5, 0.4
-_GATE, _WRITE, _DIGIT = 3.0, 0.1, 0.15
+_NOISE = 0.3
+_AVERAGE_GAIN, _NAME_GAIN = 2.0, 1.5
+_GATE, _WRITE, _DIGIT = 3.0, 0.5, 0.15
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,9 @@ def start_weights(
         model.model.embed_tokens.weight.copy_(torch.from_numpy(EMBEDDING_SCALE * table))
         for layer in model.model.layers:
             _start_attention(layer.self_attn, heads, layout.width // heads)
+            # Nothing random is written where the reading below takes place.
+            for projection in (layer.self_attn.o_proj, layer.mlp.down_proj):
+                projection.weight[: layout.value + 1] = 0
         _start_reading(model, layout, heads)
 
 
@@ -130,8 +133,9 @@ def _embeddings(
     company = _scaled(left * np.sqrt(strength))[:, :room]
     # Mean label of the texts that hold a token, drawn towards the middle where they are few.
     mean = (holds.T @ (labels - 0.5)) / (counts + _MEAN_SHRINK)[:, None]
-    table = _NOISE * rng.standard_normal((len(groups), layout.width))
-    table[:, layout.part(0)] += (_scaled(mean) @ layout.code)[groups]
+    table = np.zeros((len(groups), layout.width))
+    table[:, layout.part(0)] = (_scaled(mean) @ layout.code)[groups]
+    table[:, layout.company] = _NOISE * rng.standard_normal((len(groups), room))
     table[:, layout.company][:, : company.shape[1]] += company[groups]
     for plan in plans:
         used = Counter(token for slot in plan.slots for token in set(slot))
@@ -141,7 +145,7 @@ def _embeddings(
                 if used[token] == 1:
                     table[token, layout.part(1)] = 4 * layout.code[attribute]
     for digit, token in enumerate(plans[0].digits):
-        table[token] = 0.3 * table[token]
+        table[token] = 0
         table[token, layout.value] = _DIGIT / EMBEDDING_SCALE * (digit - 4)
     return table
 
