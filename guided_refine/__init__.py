@@ -9,8 +9,13 @@ The main verbs are importable from here, lazily, so that `import guided_refine` 
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
+
+# Threads that spin while they wait make small matrix products eight times slower as soon as another process wants a
+# core. Read when torch is first imported; set it to ACTIVE beforehand to have the spinning back.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 

@@ -40,6 +40,9 @@ def test_a_truncated_artefact_is_named(folder: RunFolder) -> None:
 
 
 def test_another_config_is_refused_unless_update(folder: RunFolder) -> None:
+    made = folder.root / "a.txt"
+    write_text(made, "made")
+    folder.record("stage", "hash", [made], 1.0, None)
     other = Config(name="x", seed=5)
     with pytest.raises(InputError, match=r"another config \(differs in seed\)"):
         folder.open(other, update=False)

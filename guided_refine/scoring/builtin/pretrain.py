@@ -126,12 +126,12 @@ class _Training:
                 "add text columns to the items"
             )
         self.options = options
-        self.tokenizer = train_tokenizer(_reading(texts, attributes), options.vocabulary)
+        self.tokenizer = train_tokenizer(tokenizer_texts(texts, attributes), options.vocabulary)
         self.plans = {kind: build_prompt(self.tokenizer, attributes, kind) for kind in ("item", "user")}
         self.labels: WeakLabels = weak_labels(texts, attributes, seed=seed)
         events = [event_text(t, x) for t, x in zip(dataset.titles, texts, strict=True)]
         self.events = [ids for ids, _ in tokenise_texts(self.tokenizer, events, options.event_tokens)]
-        self.model = _fresh_model(options, self.tokenizer)
+        self.model = fresh_model(options, self.tokenizer)
         self._start_weights(texts, seed)
         self.readers = {
             (kind, full): SlotReader(
@@ -293,7 +293,7 @@ def schedule(step: int, total: int) -> float:
     return 0.05 + 0.95 * 0.5 * (1 + float(np.cos(np.pi * share)))
 
 
-def _reading(texts: Sequence[str], attributes: AttributeSet) -> list[str]:
+def tokenizer_texts(texts: Sequence[str], attributes: AttributeSet) -> list[str]:
     """What the tokenizer learns from: the catalog, and the prompts often enough to be written with few tokens."""
     prompts = [
         f"\n- {a.label}: {a.definition} 1 = {a.low}; 9 = {a.high}.\n{a.item_question}\n{a.user_question}\n{a.label}: 5"
@@ -302,7 +302,8 @@ def _reading(texts: Sequence[str], attributes: AttributeSet) -> list[str]:
     return [*texts, *(p for p in prompts for _ in range(_PROMPT_REPEATS))]
 
 
-def _fresh_model(options: LLMOptions, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+def fresh_model(options: LLMOptions, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A random model of the wanted size for the tokenizer; raises `InputError` for a width that heads cannot share."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     if options.hidden % 4:

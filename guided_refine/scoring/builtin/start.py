@@ -71,8 +71,14 @@ class Layout:
 
 
 def make_layout(width: int, attributes: int, seed: int) -> Layout:
-    """Lay out `width` dimensions for so many attributes; with more attributes than channels their codes overlap."""
-    channels = max(1, min(attributes, width // 8))
+    """Lay out `width` dimensions for so many attributes; with more attributes than channels their codes overlap.
+
+    >>> layout = make_layout(128, 10, seed=0)
+    >>> layout.part(0), layout.value, layout.company
+    (slice(0, 10, None), 40, slice(41, 128, None))
+    """
+    # A head carries one part and is at least this wide.
+    channels = max(1, min(attributes, width // 8, 32))
     if attributes <= channels:
         return Layout(width, np.eye(attributes, channels))
     code = np.random.default_rng([seed, attributes]).standard_normal((attributes, channels))
