@@ -27,6 +27,7 @@ except ImportError:  # not a Unix: nothing to lock with
     fcntl = None  # type: ignore[assignment]
 
 FORMAT = 1
+_BEGIN, _END = "# begin: all values of this run\n", "# end: all values of this run\n"
 
 
 class RunFolder:
@@ -90,13 +91,16 @@ class RunFolder:
             raise InputError(
                 f"{self.root} is not a run folder (no config.yaml); make one with: guided-refine run CONFIG"
             )
+        remedy = f"delete it and make it anew with: guided-refine run CONFIG --out {self.root}"
         try:
-            return load_config(self.config_file)
+            config = load_config(self.config_file)
         except InputError as error:
-            raise InputError(
-                f"{error}; if it is damaged, delete it and make it anew with: "
-                f"guided-refine run CONFIG --out {self.root}"
-            ) from error
+            raise InputError(f"{error}; if it is damaged, {remedy}") from error
+        # A config that was cut off is often still a config, with defaults for what is lost.
+        text = self.config_file.read_text(encoding="utf-8")
+        if text.startswith(_BEGIN) and not text.endswith(_END):
+            raise InputError(f"{self.config_file} is damaged: its end is missing; {remedy}")
+        return config
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -149,7 +153,8 @@ class RunFolder:
             if old.sha256 == config.sha256:
                 return
         self.root.mkdir(parents=True, exist_ok=True)
-        write_text(self.config_file, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        values = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        write_text(self.config_file, f"{_BEGIN}{values}{_END}")
 
     def is_done(self, stage: str, inputs: str) -> bool:
         """True when the stage ran on these inputs and its files are still there.

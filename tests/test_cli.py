@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from guided_refine.cli import main
+from guided_refine.data.dataset import load_dataset
 
 
 def sentence(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
@@ -85,6 +86,33 @@ def test_wrong_use(
     assert said in sentence(capsys, *argv)
 
 
+@pytest.mark.parametrize(
+    "argv", [["run", "x.yaml", "--jobs", "0"], ["explain", "x", "--user", "1", "--k", "x"]]
+)
+def test_counts_are_whole_and_positive(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "not a whole number of 1 or more" in sentence(capsys, *argv)
+
+
+def test_ids_stay_what_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No id becomes a number, and a line break in one does not break the sentence."""
+    ids = ["007", "7", "1.0", "1", "1e5", "日本", "a b", "<b>"]
+    rows = "".join(f"{user},{ids[(n + e) % 8]},{e}\n" for n, user in enumerate(ids) for e in range(4))
+    table(tmp_path / "shop", "interactions.csv", "user_id,item_id,timestamp\n" + rows)
+    table(tmp_path / "shop", "items.csv", "item_id,title\n" + "".join(f"{i},Thing\n" for i in ids))
+    out = tmp_path / "d"
+    assert main(["data", "prepare", "tables", str(tmp_path / "shop"), "--out", str(out), "--quiet"]) == 0
+    dataset = load_dataset(out)
+    assert dataset.user_ids == ids and sorted(dataset.item_ids) == sorted(ids)
+    sentence(capsys, "data", "info", str(tmp_path / "no\nwhere"))
+
+
+def test_one_item_is_no_catalog(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table(tmp_path / "shop", "interactions.csv", "user_id,item_id\n" + "u,i\nu,i\nu,i\n")
+    table(tmp_path / "shop", "items.csv", "item_id,title\ni,A\n")
+    said = sentence(capsys, "data", "prepare", "tables", str(tmp_path / "shop"), "--out", str(tmp_path / "d"))
+    assert "a ranking needs two or more" in said
+
+
 def test_prepare_and_info_agree(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         main(["data", "prepare", "tables", str(shop), "--out", str(tmp_path / "d"), "--quiet", "--json"]) == 0
@@ -127,6 +155,9 @@ def test_wrong_tables(
         ("train.width=5", "do not fit"),
         ("llm=some/unknown-model", "some/unknown-model"),
         ("data.path=nothing", "does not exist"),
+        ("data.k_core=100", "nothing is left"),
+        ("llm_options.device=cuda:99", "not available here"),
+        ("name=a b", "letters, digits"),
     ],
 )
 def test_wrong_config_values(

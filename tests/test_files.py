@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from safetensors import SafetensorError
 
 from guided_refine.errors import InputError
 from guided_refine.files import atomic_path, read_json, read_parquet, sha256_file, write_json, write_parquet
@@ -61,3 +62,20 @@ def test_parquet_round_trip_and_hash(tmp_path: Path) -> None:
     write_parquet(tmp_path / "2.parquet", frame)
     pd.testing.assert_frame_equal(read_parquet(tmp_path / "1.parquet"), frame)
     assert sha256_file(tmp_path / "1.parquet") == sha256_file(tmp_path / "2.parquet")
+
+
+def test_a_library_that_meets_a_full_disk_says_it_as_we_do(tmp_path: Path) -> None:
+    kept = tmp_path / "a.safetensors"
+    kept.write_bytes(b"old")
+    full = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    with pytest.raises(InputError, match="the disk is full"), atomic_path(kept) as path:
+        path.write_bytes(b"half")
+        raise full
+    with pytest.raises(SafetensorError, match="header"), atomic_path(kept):
+        raise SafetensorError("header too large")
+    assert kept.read_bytes() == b"old" and list(tmp_path.iterdir()) == [kept]
+
+
+def test_json_has_no_word_for_nan(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": [1.5, float("nan"), (float("inf"),)]})
+    assert read_json(tmp_path / "a.json") == {"a": [1.5, None, [None]]}

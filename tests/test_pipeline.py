@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import pandas as pd
 import pytest
 from safetensors import safe_open
 
+from guided_refine.cli import main
 from guided_refine.config import load_config
 from guided_refine.errors import InputError
 from guided_refine.files import read_json
@@ -166,6 +168,114 @@ def test_evaluate_confirms_the_rows_from_the_weights(small_run: Path) -> None:
 def test_too_many_attributes_for_the_width(small_config: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="do not fit into refined embeddings of width 4"):
         run(load_config(small_config, ["train.width=4"]), tmp_path / "run", config_folder=small_config.parent)
+
+
+@pytest.fixture
+def refused(small_config: Path, tmp_path: Path) -> Callable[..., str]:
+    """Run with settings that must be refused before anything is trained; returns the sentence."""
+
+    def start(*settings: str) -> str:
+        out = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+        with pytest.raises(InputError) as caught:
+            run(load_config(small_config, settings), out, config_folder=tmp_path)
+        assert not (out / "backbones").exists() and not (out / "llm").exists()
+        return str(caught.value)
+
+    return start
+
+
+def test_base_embeddings_are_checked_before_anything_is_trained(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    np.save(tmp_path / "narrow.npy", np.ones((60, len(NAMES))))
+    assert "do not fit into refined embeddings of width 10" in refused("base.embeddings=narrow.npy")
+    np.save(tmp_path / "short.npy", np.ones((59, 32)))
+    assert "shape (59, 32)" in refused("base.embeddings=short.npy")
+    assert "none.npy is not a file" in refused("base.embeddings=none.npy")
+
+
+def test_a_truth_is_checked_before_anything_is_trained(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "truth.csv").write_text("item_id,attribute,value\nf001,humor,1\n", encoding="utf-8")
+    assert "did you mean 'humour'?" in refused("evaluate.truth=truth.csv")
+    assert "none.csv is not a file" in refused("evaluate.truth=none.csv")
+
+
+def test_a_language_model_is_checked_before_anything_is_trained(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"<unk>": 0, "item": 1}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    folder = tmp_path / "no_digits"
+    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>").save_pretrained(folder)
+    LlamaConfig(hidden_size=16, num_attention_heads=2, num_hidden_layers=1, vocab_size=2).save_pretrained(
+        folder
+    )
+    (folder / "model.safetensors").touch()
+    assert "no single-token digits" in refused("llm=no_digits")
+    assert "did you mean 'builtin'?" in refused("llm=bultin")
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(settings | {"hidden_size": 15}), encoding="utf-8")
+    assert "hidden size (15)" in refused("llm=no_digits")
+    (folder / "tokenizer.json").unlink()
+    assert "has no tokenizer.json" in refused("llm=no_digits")
+
+
+def test_a_catalog_without_any_text_is_refused_before_anything_is_trained(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "items.csv").write_text("item_id,title\n" + "".join(f"i{i},\n" for i in range(6)))
+    rows = "".join(f"u{u},i{(u + e) % 6}\n" for u in range(8) for e in range(5))
+    (tmp_path / "interactions.csv").write_text("user_id,item_id\n" + rows)
+    assert "no item has a text" in refused("data={reader: tables, path: .}")
+
+
+def test_other_cut_offs_test_again_and_train_nothing(
+    small_config: Path, small_run: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(small_run, copy)
+    weights = {p: p.stat().st_mtime_ns for p in copy.rglob("*.safetensors")}
+    run(
+        load_config(small_config, ["evaluate.ks=[3, 10]"]),
+        copy,
+        config_folder=small_config.parent,
+        update=True,
+    )
+    assert {p: p.stat().st_mtime_ns for p in copy.rglob("*.safetensors")} == weights
+    for new, old in zip(numbers(copy), numbers(small_run), strict=True):
+        assert {"recall@3", "ndcg@3", "mrr@3"} <= new.keys() and "ndcg@5" not in new
+        assert {k: new[k] for k in new.keys() & old.keys()} == {k: old[k] for k in new.keys() & old.keys()}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.yaml",
+        "manifest.json",
+        "data/items.parquet",
+        "scores/tuned.safetensors",
+        "UNIT/model.safetensors",
+    ],
+)
+def test_every_reader_of_a_run_names_a_cut_off_file(
+    name: str, small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(small_run, copy)
+    hurt = copy / name.replace("UNIT", "backbones/sasrec/refined/seed3")
+    hurt.write_bytes(hurt.read_bytes()[: hurt.stat().st_size // 2])
+    for argv in (
+        ["evaluate", str(copy)],
+        ["explain", str(copy), "--user", "u0001"],
+        ["export", str(copy), "--user", "u0001", "--format", "md", "--out", str(tmp_path / "x.md")],
+    ):
+        assert main([*argv, "--quiet"]) == 2
+        said = capsys.readouterr().err
+        assert str(hurt) in said and said.count("\n") == 1 and "delete" in said
+    assert not (tmp_path / "x.md").exists()
 
 
 def kill_at(config: Path, out: Path, seconds: float) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,3 +70,69 @@ def test_the_manifest_carries_the_cut_off(folder: RunFolder) -> None:
     write_text(made, "made")
     folder.record("stage", "hash", [made], 1.0, "leave_one_out:abc")
     assert read_json(folder.manifest_file)["stages"]["stage"]["cut_off"] == "leave_one_out:abc"
+
+
+def test_a_folder_in_use_is_refused_until_its_holder_is_gone(folder: RunFolder) -> None:
+    hold = (
+        f"import sys, time; from guided_refine.runfolder import RunFolder\n"
+        f"with RunFolder({str(folder.root)!r}).lock():\n"
+        "    print('held', flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="in use by another guided-refine"), folder.lock():
+            pass
+        other.kill()
+    with folder.lock():
+        assert (folder.root / ".lock").exists()
+
+
+def test_what_a_killed_start_leaves_is_no_foreign_folder(tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    root.mkdir()
+    (root / ".lock").touch()
+    (root / ".config.yaml.abc").touch()
+    run = RunFolder(root)
+    with run.lock():
+        run.open(Config(name="x"), update=False)
+    assert run.config().name == "x"
+
+
+def test_a_lost_config_does_not_lose_the_run(folder: RunFolder) -> None:
+    made = folder.root / "a.txt"
+    write_text(made, "made")
+    folder.record("stage", "hash", [made], 1.0, None)
+    folder.config_file.unlink()
+    folder.open(Config(name="x"), update=False)
+    assert folder.is_done("stage", "hash")
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.99])
+def test_a_config_that_was_cut_off_is_never_taken_for_a_whole_one(folder: RunFolder, kept: float) -> None:
+    text = folder.config_file.read_text(encoding="utf-8")
+    folder.config_file.write_text(text[: int(kept * len(text))], encoding="utf-8")
+    with pytest.raises(InputError, match=r"config\.yaml.*delete it and make it anew"):
+        folder.config()
+
+
+def test_readers_refuse_a_newer_folder_and_a_damaged_manifest(folder: RunFolder) -> None:
+    write_json(folder.manifest_file, {"format": FORMAT + 1, "version": "9.0", "stages": {}})
+    with pytest.raises(InputError, match=r"newer guided-refine \(9\.0"):
+        folder.config()
+    folder.manifest_file.write_text('{"format": 1,', encoding="utf-8")
+    with pytest.raises(InputError, match=r"manifest\.json is damaged.*every stage done again"):
+        folder.config()
+
+
+def test_readers_can_ask_whether_files_are_whole(folder: RunFolder) -> None:
+    files = [folder.root / "a" / "x.txt", folder.root / "b" / "x.txt"]
+    for file in files:
+        write_text(file, "made")
+    folder.record("stage", "hash", files, 1.0, None)
+    folder.check_files()
+    files[1].write_text("m")
+    folder.check_files(folder.root / "a")
+    with pytest.raises(InputError, match=r"b.x\.txt is damaged.*guided-refine run CONFIG --out"):
+        folder.check_files()
+    files[1].unlink()
+    folder.check_files()

@@ -43,6 +43,19 @@ def test_results_carry_their_index(tmp_path: Path) -> None:
     assert log.read_text().count("double: done") == 5
 
 
+def test_a_script_without_a_guarded_main_runs_once(tmp_path: Path) -> None:
+    script = tmp_path / "plain.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_workers import double, QUIET\n"
+        "from guided_refine.workers import in_processes\n"
+        "print('started')\n"
+        "print(list(in_processes(double, [(4,)], jobs=1, threads=1, progress=QUIET, log=None)), __file__)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    assert done.stdout == f"started\n[(0, 8)] {script}\n"
+
+
 def test_an_error_stops_the_others_at_once() -> None:
     with pytest.raises(InputError, match="one is not allowed"):
         list(in_processes(refuse, [(0,), (1,)], jobs=2, threads=1, progress=QUIET, log=None))

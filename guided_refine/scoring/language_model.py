@@ -108,6 +108,7 @@ def check_language_model(spec: str, options: LLMOptions, attributes: AttributeSe
     Raises `InputError` as `load_language_model` does for a folder that is incomplete, a model that is not at hand and
     a device that is not there; and when the tokenizer has no single-token digits, or the context is too short.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoTokenizer
 
     from guided_refine.scoring.prompt import build_prompt
@@ -119,7 +120,7 @@ def check_language_model(spec: str, options: LLMOptions, attributes: AttributeSe
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **_where(options))
         config = AutoConfig.from_pretrained(source, **_where(options))
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError) as error:
         raise _not_loaded(source, spec, options, error) from error
     pick_device(options.device, "llm_options.device")
     for kind in ("item", "user"):
@@ -168,6 +169,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _load(source: str, spec: str, options: LLMOptions) -> tuple[PreTrainedTokenizerBase, Any]:
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
@@ -185,7 +187,7 @@ def _load(source: str, spec: str, options: LLMOptions) -> tuple[PreTrainedTokeni
                 raise
             logger.warning("%s does not support SDPA; using its eager attention", spec)
             model = AutoModelForCausalLM.from_pretrained(source, attn_implementation="eager", **where, **how)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         raise _not_loaded(source, spec, options, error) from error
     return tokenizer, model
 
