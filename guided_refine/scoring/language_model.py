@@ -109,6 +109,7 @@ def check_language_model(spec: str, options: LLMOptions, attributes: AttributeSe
     a device that is not there; and when the tokenizer has no single-token digits, or the context is too short.
     """
     from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError, safe_open
     from transformers import AutoConfig, AutoTokenizer
 
     from guided_refine.scoring.prompt import build_prompt
@@ -125,6 +126,12 @@ def check_language_model(spec: str, options: LLMOptions, attributes: AttributeSe
     pick_device(options.device, "llm_options.device")
     for kind in ("item", "user"):
         build_prompt(tokenizer, attributes, kind, chat=options.chat).text_room(_positions(config))
+    for path in sorted(folder.glob("*.safetensors")) if folder is not None else ():
+        try:
+            with safe_open(path, framework="np"):
+                pass  # opening compares the header with the file's length
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"{path} is damaged ({error}); copy the model's weights again") from error
 
 
 def _where(options: LLMOptions) -> dict[str, Any]:

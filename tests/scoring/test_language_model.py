@@ -13,7 +13,13 @@ from tiny_models import tiny_model
 
 from guided_refine.config import LLMOptions
 from guided_refine.errors import InputError
-from guided_refine.scoring.language_model import ADAPTER_BASE, context_length, load_language_model
+from guided_refine.scoring.attributes import load_attributes
+from guided_refine.scoring.language_model import (
+    ADAPTER_BASE,
+    check_language_model,
+    context_length,
+    load_language_model,
+)
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +166,14 @@ def test_a_sliding_window_limits_the_context() -> None:
     assert context_length(tiny_model("mistral", 64, sliding_window=128)) == 128
     assert context_length(tiny_model("qwen3", 64)) == 512
     assert context_length(tiny_model("gpt2", 64)) == 512
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_cut_off_model_is_refused_without_loading_it(shared: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(shared / "tokenizers" / "stories260K", folder)
+    check_language_model(str(folder), LLMOptions(), load_attributes("movies"))
+    hurt = folder / name
+    hurt.write_bytes(hurt.read_bytes()[: hurt.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"model"):
+        check_language_model(str(folder), LLMOptions(), load_attributes("movies"))
