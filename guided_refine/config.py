@@ -126,6 +126,9 @@ class TrainConfig(_Section):
     batch_size: int = Field(128, ge=1)
     max_epochs: int = Field(200, ge=1)
     patience: int = Field(10, ge=1, description="epochs without a better validation NDCG@10 before stopping")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="what the softmax over the catalog multiplies in; the rest stays float32"
+    )
     device: Device = "auto"
     threads: int | None = Field(None, ge=1)
 

@@ -22,6 +22,7 @@ from guided_refine.files import read_json, sha256_file, sha256_json, write_json
 from guided_refine.progress import Progress
 from guided_refine.runfolder import RunFolder
 from guided_refine.scoring.attributes import AttributeSet, load_attributes
+from guided_refine.scoring.prompt import PROMPT_VERSION
 from guided_refine.workers import in_processes
 
 if TYPE_CHECKING:
@@ -253,10 +254,17 @@ class Pipeline:
             "llm": self.config.llm,
             "options": self.config.llm_options.model_dump(mode="json"),
             "attributes": self.attributes.sha256,
+            "prompt": PROMPT_VERSION,
             "data": self._key(self._data_inputs),
         }
         if self.config.llm == "builtin":
-            inputs["seed"] = self.config.seed
+            from guided_refine.scoring.builtin import RECIPE_VERSION
+
+            inputs |= {"seed": self.config.seed, "recipe": RECIPE_VERSION}
+        elif Path(self._model_spec).expanduser().is_dir():
+            from guided_refine.scoring.language_model import folder_fingerprint
+
+            inputs["files"] = folder_fingerprint(Path(self._model_spec).expanduser())
         return inputs
 
     def builtin(self) -> None:

@@ -14,7 +14,7 @@ from guided_refine.backbones.histories import Histories
 from guided_refine.backbones.model import SequenceModel
 from guided_refine.backbones.tables import ItemTable, UserTerm
 from guided_refine.backbones.training import FitResult, torch_threads, train
-from guided_refine.backbones.validation import SCORE_ELEMENTS
+from guided_refine.backbones.validation import CPU_ELEMENTS
 from guided_refine.config import TrainConfig
 from guided_refine.data.dataset import Dataset
 from guided_refine.data.split import Part
@@ -242,7 +242,7 @@ class Backbone:
         if k < 1:
             raise InputError(f"k must be 1 or more, not {k}")
         vectors = torch.from_numpy(self.item_vectors())
-        batch = max(1, SCORE_ELEMENTS // len(vectors))
+        batch = max(1, CPU_ELEMENTS // len(vectors))
         for start in range(0, len(states), batch):
             rows = torch.arange(start, min(start + batch, len(states)))
             scores = torch.from_numpy(states)[rows] @ vectors.T

@@ -25,6 +25,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from guided_refine.backbones.dropout import Dropout
 from guided_refine.backbones.encoder import Encoder, Examples, fitting_heads
 from guided_refine.backbones.transformer import TransformerBlock, initialise
 from guided_refine.config import TrainConfig
@@ -53,7 +54,7 @@ class BERT4Rec(Encoder):
         heads = fitting_heads(width, config.heads)
         self.mask_vector = nn.Parameter(torch.randn(1, width) * 0.02)
         self.positions = nn.Parameter(torch.randn(config.max_length, width) * 0.02)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(
             TransformerBlock(width, heads, 4 * width, nn.GELU(), config.dropout) for _ in range(config.layers)
         )

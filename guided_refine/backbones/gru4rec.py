@@ -24,6 +24,7 @@ import math
 
 from torch import Tensor, nn
 
+from guided_refine.backbones.dropout import Dropout
 from guided_refine.backbones.encoder import CausalEncoder, embed
 from guided_refine.config import TrainConfig
 
@@ -48,7 +49,7 @@ class GRU4Rec(CausalEncoder):
                     (nn.init.orthogonal_ if "hh" in name else nn.init.xavier_uniform_)(gate)
             else:
                 nn.init.zeros_(weight)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.project = nn.Linear(width, width)
 
     def forward(self, items: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:

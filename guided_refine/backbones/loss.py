@@ -2,11 +2,13 @@
 
 With logits z = s V^T the gradients are dL/ds = (p - y) V and dL/dV = (p - y)^T s, where p = softmax(z) and y is
 one-hot. The loss is a mean, so both are known in the forward pass: each chunk of positions makes its logits,
-adds to both gradients, and is forgotten. Nothing is computed twice.
+adds to both gradients, and is forgotten. Nothing is computed twice. Powers are of two, not of e: on CPUs torch's exp2
+takes a quarter of the time of its exp.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,34 +17,45 @@ from torch import Tensor
 # Elements of one chunk of logits: small enough to stay in a CPU's cache, large enough to fill a GPU.
 CPU_ELEMENTS, GPU_ELEMENTS = 1 << 21, 1 << 26
 MIN_ROWS = 128
+_LOG2_E = 1 / math.log(2)
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, states: Tensor, vectors: Tensor, targets: Tensor, rows: int) -> Tensor:
+    def forward(
+        ctx: Any, states: Tensor, vectors: Tensor, targets: Tensor, rows: int, dtype: torch.dtype
+    ) -> Tensor:
         n = states.shape[0]
         need_states, need_vectors = ctx.needs_input_grad[:2]
         grad_states = torch.empty_like(states) if need_states else None
         grad_vectors = torch.zeros_like(vectors) if need_vectors else None
         total = states.new_zeros((), dtype=torch.float64)
-        buffer = states.new_empty(min(rows, n), vectors.shape[0])
+        v = vectors.to(dtype)
+        low = v.dtype != vectors.dtype
+        buffer = v.new_empty(min(rows, n), v.shape[0])
+        wide = torch.empty_like(buffer, dtype=vectors.dtype) if low else buffer
         for start in range(0, n, rows):
             s, t = states[start : start + rows], targets[start : start + rows, None]
-            z = torch.mm(s, vectors.T, out=buffer[: len(s)])
+            narrow, z = buffer[: len(s)], wide[: len(s)]
+            torch.mm((s * _LOG2_E).to(dtype), v.T, out=narrow)
+            if low:
+                z.copy_(narrow)
             z -= z.amax(dim=1, keepdim=True)
             at_target = z.gather(1, t)
-            z.exp_()
+            torch.exp2(z, out=z)
             norm = z.sum(dim=1, keepdim=True)
-            total += (norm.log() - at_target).sum(dtype=torch.float64)
+            total += (norm.log2() - at_target).sum(dtype=torch.float64)
             # From here on z / norm is p - y; dividing the narrow factors by norm spares a pass over z.
             z.scatter_add_(1, t, -norm)
+            if low:
+                narrow.copy_(z)
             if grad_states is not None:
-                torch.mm(z, vectors, out=grad_states[start : start + rows])
+                grad_states[start : start + rows] = torch.mm(narrow, v)
                 grad_states[start : start + rows] /= norm
             if grad_vectors is not None:
-                grad_vectors.addmm_(z.T, s / norm)
+                _add_product(grad_vectors, narrow.T, (s / norm).to(dtype))
         ctx.grads = (grad_states, grad_vectors, n)
-        return (total / n).to(states.dtype)
+        return (total / (n * _LOG2_E)).to(states.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -53,11 +66,25 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             None if grad_vectors is None else grad_vectors * factor,
             None,
             None,
+            None,
         )
 
 
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total += left @ right, summed over chunks in the precision of `total`."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total += torch.mm(left, right)
+
+
 def chunked_cross_entropy(
-    states: Tensor, vectors: Tensor, targets: Tensor, *, rows: int | None = None
+    states: Tensor,
+    vectors: Tensor,
+    targets: Tensor,
+    *,
+    rows: int | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Mean cross-entropy of `targets` under softmax(states @ vectors.T).
 
@@ -66,6 +93,8 @@ def chunked_cross_entropy(
         vectors: (n_items, width).
         targets: (positions,), rows of `vectors`.
         rows: positions per chunk; default: what fits the processor's cache.
+        dtype: what the matrix products take in (default: what `states` have). With bfloat16 the softmax, the loss and
+            the sums over chunks stay as wide as `states`.
 
     Memory: rows x n_items for the logits, however many positions there are. Once differentiable.
 
@@ -76,5 +105,7 @@ def chunked_cross_entropy(
     if rows is None:
         elements = GPU_ELEMENTS if states.is_cuda else CPU_ELEMENTS
         rows = max(MIN_ROWS, elements // max(1, vectors.shape[0]))
-    loss: Tensor = _ChunkedCrossEntropy.apply(states.contiguous(), vectors.contiguous(), targets, rows)
+    loss: Tensor = _ChunkedCrossEntropy.apply(
+        states.contiguous(), vectors.contiguous(), targets, rows, dtype or states.dtype
+    )
     return loss

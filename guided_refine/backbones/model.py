@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from guided_refine.backbones.bert4rec import BERT4Rec
@@ -39,6 +40,7 @@ class SequenceModel(nn.Module):
             raise InputError(f"no backbone '{kind}': {nearest(kind, ENCODERS)}")
         with seeded(derived_seed(seed, ENCODER)):
             self.encoder: Encoder = ENCODERS[kind](table.width, config)
+        self.precision: torch.dtype = getattr(torch, config.precision)
         self.table = table
         self.term = term
 
@@ -54,7 +56,7 @@ class SequenceModel(nn.Module):
             rows = users[:, None].expand_as(trained)[trained]
             states = states + self.term(rows, examples.seen[trained][:, None])[:, 0]
         targets = examples.targets[trained] - 1
-        return chunked_cross_entropy(states, vectors, targets), len(targets)
+        return chunked_cross_entropy(states, vectors, targets, dtype=self.precision), len(targets)
 
     def state(self, items: Tensor, lengths: Tensor, users: Tensor, seen: Tensor) -> Tensor:
         """What is compared with item vectors to predict the next event, shape (batch, width).

@@ -22,6 +22,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from guided_refine.backbones.dropout import Dropout
 from guided_refine.backbones.encoder import CausalEncoder, embed, fitting_heads
 from guided_refine.backbones.transformer import TransformerBlock, initialise
 from guided_refine.config import TrainConfig
@@ -39,7 +40,7 @@ class SASRec(CausalEncoder):
         super().__init__(config.max_length)
         heads = fitting_heads(width, config.heads)
         self.positions = nn.Parameter(torch.randn(config.max_length, width) * 0.02)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(
             TransformerBlock(width, heads, width, nn.ReLU(), config.dropout) for _ in range(config.layers)
         )

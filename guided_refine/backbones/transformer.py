@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from guided_refine.backbones.dropout import Dropout
+
 
 class TransformerBlock(nn.Module):
     """x + attention(norm(x)), then x + feed_forward(norm(x)); (batch, length, width) in and out.
@@ -21,9 +23,9 @@ class TransformerBlock(nn.Module):
         self.project_out = nn.Linear(width, width)
         self.feed_norm = nn.LayerNorm(width)
         self.feed_forward = nn.Sequential(
-            nn.Linear(width, inner), activation, nn.Dropout(dropout), nn.Linear(inner, width)
+            nn.Linear(width, inner), activation, Dropout(dropout), nn.Linear(inner, width)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, *, causal: bool, mask: Tensor | None = None) -> Tensor:
         """`mask` (batch, 1, 1, length): True where a place may be read; None reads all."""

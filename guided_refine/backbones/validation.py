@@ -11,7 +11,8 @@ from guided_refine.backbones.model import SequenceModel
 from guided_refine.data.dataset import Dataset
 from guided_refine.errors import InputError
 
-SCORE_ELEMENTS = 1 << 24
+# Scores of one batch: what stays in a CPU's cache, what fills a GPU.
+CPU_ELEMENTS, GPU_ELEMENTS = 1 << 21, 1 << 26
 
 
 def expected_ndcg(greater: Tensor, equal: Tensor, k: int = 10) -> Tensor:
@@ -48,7 +49,8 @@ class Validation:
         self.targets = torch.from_numpy(targets - 1).to(device)
         # Longest first: similar lengths share a batch, and memory peaks at once if at all.
         self.order = torch.argsort(self.histories.length, descending=True, stable=True)
-        self.rows = int(np.clip(SCORE_ELEMENTS // max(1, dataset.n_items), 16, 1024))
+        elements, most = (GPU_ELEMENTS, 4096) if device.type == "cuda" else (CPU_ELEMENTS, 128)
+        self.rows = int(np.clip(elements // max(1, dataset.n_items), 16, most))
 
     @torch.no_grad()
     def ndcg(self, model: SequenceModel) -> float:
@@ -66,5 +68,10 @@ class Validation:
             at, seen = self.histories.pairs(rows)
             scores[at, seen - 1] = -torch.inf
             scores[place, target] = -torch.inf
-            total += float(expected_ndcg((scores > own).sum(1), (scores == own).sum(1)).sum())
+            total += float(expected_ndcg(_count(scores > own), _count(scores == own)).sum())
         return total / len(self.users)
+
+
+def _count(marks: Tensor) -> Tensor:
+    """True values per row; torch sums 32-bit integers several times faster than its default of 64 bits."""
+    return marks.sum(1, dtype=torch.int32).long()

@@ -216,7 +216,12 @@ def _fingerprint(folder: Path | None, spec: str, model: PreTrainedModel) -> str:
     dtype = str(model.dtype)
     if folder is None:
         return sha256_json([spec, str(getattr(model.config, "_commit_hash", None)), dtype])
-    digest = hashlib.sha256(dtype.encode())
+    return sha256_json([dtype, folder_fingerprint(folder)])
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """Hash of the files in a model folder that its scores depend on: weights, configuration, tokenizer."""
+    digest = hashlib.sha256()
     names = ("config.json", "*.safetensors", "tokenizer*", "vocab*", "merges.txt", "*.jinja")
     for path in sorted({p for pattern in names for p in folder.glob(pattern) if p.is_file()}):
         digest.update(f"{path.name}:{sha256_file(path)}\n".encode())

@@ -47,3 +47,18 @@ def test_hundred_thousand_items_need_no_full_matrix() -> None:
     s, v = torch.randn(3000, 4), torch.randn(100_000, 4)
     loss = chunked_cross_entropy(s, v, torch.randint(100_000, (3000,)))
     assert torch.isfinite(loss)
+
+
+def test_bfloat16_products_stay_close_and_sum_in_float32() -> None:
+    draw = torch.Generator().manual_seed(1)
+    s = torch.randn(300, 16, generator=draw).requires_grad_()
+    v = torch.randn(500, 16, generator=draw).requires_grad_()
+    t = torch.randint(500, (300,), generator=draw)
+    ours = chunked_cross_entropy(s, v, t, rows=64, dtype=torch.bfloat16)
+    theirs = torch.nn.functional.cross_entropy(s @ v.T, t)
+    assert ours.dtype == torch.float32
+    assert float(ours.detach()) == pytest.approx(float(theirs.detach()), rel=5e-3)
+    pairs = zip(torch.autograd.grad(ours, (s, v)), torch.autograd.grad(theirs, (s, v)), strict=True)
+    for our_grad, their_grad in pairs:
+        assert our_grad.dtype == torch.float32
+        assert float((our_grad - their_grad).norm() / their_grad.norm()) < 0.01

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from guided_refine.scoring.builtin.pretrain import train_builtin
 
-__all__ = ["train_builtin"]
+__all__ = ["RECIPE_VERSION", "train_builtin"]
+
+RECIPE_VERSION = 4
+"""Raised with every change after which the same catalog gives another model."""
 
 
 def __getattr__(name: str) -> Any:

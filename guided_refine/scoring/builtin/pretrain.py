@@ -18,6 +18,7 @@ from guided_refine.errors import InputError
 from guided_refine.files import sha256_json
 from guided_refine.progress import Progress
 from guided_refine.scoring.attributes import AttributeSet
+from guided_refine.scoring.builtin import RECIPE_VERSION
 from guided_refine.scoring.builtin.bag_of_words import poles
 from guided_refine.scoring.builtin.curriculum import Curriculum, Step
 from guided_refine.scoring.builtin.folder import Checkpoint, is_finished, save_folder
@@ -30,8 +31,6 @@ from guided_refine.scoring.slots import SlotReader
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
-
-VERSION = 4
 
 _BATCH = 16
 _READS = 3
@@ -105,7 +104,7 @@ def _key(dataset: Dataset, attributes: AttributeSet, options: LLMOptions, seed: 
     )
     return sha256_json(
         {
-            "version": [VERSION, PROMPT_VERSION],
+            "version": [RECIPE_VERSION, PROMPT_VERSION],
             "titles": dataset.titles,
             "texts": dataset.texts,
             "attributes": attributes.sha256,
