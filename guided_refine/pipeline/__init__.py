@@ -1,0 +1,60 @@
+"""The main job, stage by stage: data, language model, scores, tuning, backbones, refined variants, report.
+
+`run(config, out)` does all of it; every stage is skipped when its inputs did not change, and continues where a
+killed run stopped. `plan` says what is asked for and what it depends on, `checks` refuses early what must fail, `stages`
+do the work, `units` train single models in processes of their own. `docs/architecture.md` draws how data flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from guided_refine.config import Config
+from guided_refine.pipeline.checks import check_model
+from guided_refine.pipeline.plan import Plan
+from guided_refine.pipeline.stages import Stages
+from guided_refine.progress import Progress
+from guided_refine.runfolder import RunFolder
+
+__all__ = ["Until", "run"]
+
+Until = Literal["score", "tune", "train", "refine", "report"]
+
+
+def run(
+    config: Config,
+    out: Path | str,
+    *,
+    config_folder: Path | str = ".",
+    until: Until = "report",
+    strict: bool = False,
+    update: bool = False,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> RunFolder:
+    """Bring the run folder `out` up to date with `config`, as far as stage `until`.
+
+    `config_folder`: what relative paths in the config start from. `strict`: faulty rows stop the run.
+    `update`: take over a folder that another config made.
+    `jobs`: models trained at once (default: one per core). Raises `InputError` for anything the user can mend.
+    """
+    folder = RunFolder(out)
+    plan = Plan(config, folder, Path(config_folder), strict=strict)
+    stages = Stages(plan, jobs=jobs, progress=progress)
+    steps: dict[Until, Callable[[], None]] = {
+        "score": stages.score_untuned,
+        "tune": stages.tune,
+        "train": stages.train,
+        "refine": stages.refine,
+        "report": stages.report,
+    }
+    with folder.lock():
+        folder.open(config, update=update)
+        if progress is not None:
+            progress.log_to(folder.log)
+        if until in ("score", "tune") or (until != "train" and plan.needs_scores):
+            check_model(plan)
+        steps[until]()
+    return folder

@@ -1,0 +1,68 @@
+"""What can be known to fail before hours of work: each check raises `InputError` with one sentence."""
+
+from __future__ import annotations
+
+from guided_refine.data.dataset import Dataset
+from guided_refine.errors import InputError
+from guided_refine.pipeline.plan import WITHOUT_SCORES, Plan
+
+
+def check_config(plan: Plan, jobs: int | None) -> None:
+    """Files that the config names, and room for the attributes beside the PCA columns."""
+    config = plan.config
+    if jobs is not None and jobs < 1:
+        raise InputError(f"jobs is {jobs}, but at least one model must train at a time")
+    given = {
+        "base.embeddings": config.base.embeddings,
+        "evaluate.truth": config.evaluate.truth,
+        "evaluate.truth_map": config.evaluate.truth_map,
+    }
+    for key, path in given.items():
+        if path is not None and not plan.resolve(path).is_file():
+            raise InputError(f"{key}: {plan.resolve(path)} is not a file")
+    if config.base.embeddings is None or config.refine.width is not None:
+        _check_width(plan, config.train.width)
+
+
+def _check_width(plan: Plan, base_width: int) -> None:
+    from guided_refine.refine.pca import kept_columns
+
+    if plan.variants - {"base", "warm_restart"}:
+        kept_columns(plan.config.refine.width or base_width, len(plan.attributes.attributes))
+
+
+def check_model(plan: Plan) -> None:
+    """Refuse a language model that cannot score; `builtin` is made to fit."""
+    if plan.config.llm == "builtin" or plan.is_scored():
+        return
+    from guided_refine.scoring.language_model import check_language_model
+
+    check_language_model(plan.model_spec, plan.config.llm_options, plan.attributes)
+
+
+def check_texts(plan: Plan, dataset: Dataset) -> None:
+    """Refuse a catalog about which a language model has nothing to read."""
+    if not plan.is_scored() and not any(text.strip() for text in dataset.texts):
+        raise InputError(
+            f"{dataset.name}: no item has a text, so no attribute can be scored; add text columns to the "
+            f"items, or ask only for the variants {', '.join(sorted(WITHOUT_SCORES))}"
+        )
+
+
+def check_embeddings(plan: Plan, dataset: Dataset) -> None:
+    """Refuse base embeddings that do not belong to the catalog, or leave no room for the attributes."""
+    if plan.base_file is None or all(plan.is_trained(u) for u in plan.base_units()):
+        return
+    from guided_refine.refine.base_embeddings import load_base_embeddings
+
+    vectors = load_base_embeddings(plan.base_file, dataset.item_ids.tolist())
+    _check_width(plan, vectors.shape[1])
+
+
+def check_truth(plan: Plan, dataset: Dataset) -> None:
+    """Refuse a truth of one's own that cannot be compared."""
+    if not plan.config.evaluate.truth or plan.folder.is_done("report", plan.key(plan.report_inputs())):
+        return
+    from guided_refine.evaluation.truth import read_truth
+
+    read_truth(plan.truth_file, plan.attributes.names, dataset.item_ids.tolist(), map_file=plan.truth_map)

@@ -1,0 +1,241 @@
+"""What a run is to do and what each stage's result depends on; nothing here does any work.
+
+A stage is keyed by a hash of everything it reads. Two runs with equal keys have equal results, so a key must name every
+input, and should name nothing else: what it names needlessly is computed again needlessly.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from guided_refine import __version__
+from guided_refine.config import Config, resolve_data_path
+from guided_refine.errors import InputError
+from guided_refine.files import sha256_file, sha256_json
+from guided_refine.runfolder import RunFolder
+from guided_refine.scoring.attributes import AttributeSet, load_attributes
+from guided_refine.scoring.builtin import RECIPE_VERSION
+from guided_refine.scoring.prompt import PROMPT_VERSION
+
+Unit = tuple[str, str, int]
+"""One model to train: backbone, variant, seed."""
+
+#: Variants that read no attribute score.
+WITHOUT_SCORES = {"base", "warm_restart", "pca_only"}
+
+
+def unit_name(unit: Unit) -> str:
+    """The stage that trains a unit.
+
+    >>> unit_name(("sasrec", "base", 1)), unit_test_name(("sasrec", "base", 1))
+    ('sasrec/base/seed1', 'sasrec/base/seed1/test')
+    """
+    backbone, variant, seed = unit
+    return f"{backbone}/{variant}/seed{seed}"
+
+
+def unit_test_name(unit: Unit) -> str:
+    """The stage that tests a unit."""
+    return f"{unit_name(unit)}/test"
+
+
+class Plan:
+    """One config, the run folder it goes to, and the files it names.
+
+    `config_folder` is where relative paths in the config start. Raises `InputError` when the attribute set cannot be read.
+    """
+
+    def __init__(self, config: Config, folder: RunFolder, config_folder: Path, *, strict: bool) -> None:
+        self.config = config
+        self.folder = folder
+        self.config_folder = config_folder
+        self.strict = strict
+        self.attributes: AttributeSet = load_attributes(self._attribute_source())
+
+    # ---------------------------------------------------------------- what is asked for
+
+    def units(self) -> list[Unit]:
+        """Every model of the run."""
+        return [
+            (b, v, s)
+            for b in self.config.backbones
+            for s in self.config.all_seeds
+            for v in self.config.variants_of(b)
+        ]
+
+    def base_units(self) -> list[Unit]:
+        """The bases, which all other units start from; trained even where no row of theirs is asked for."""
+        return [(b, "base", s) for b in self.config.backbones for s in self.config.all_seeds]
+
+    @property
+    def variants(self) -> set[str]:
+        """All variants of all backbones."""
+        return {v for b in self.config.backbones for v in self.config.variants_of(b)}
+
+    @property
+    def needs_scores(self) -> bool:
+        """True when some variant reads attribute scores."""
+        return bool(self.variants - WITHOUT_SCORES)
+
+    @property
+    def score_sources(self) -> list[str]:
+        """Which scores there are: of the language model as it came, and tuned."""
+        return ["untuned", "tuned"] if self.config.tune.enabled else ["untuned"]
+
+    def refined_unit(self) -> Unit | None:
+        """The refined model whose tables are written out: SASRec's where there is one, else the first backbone's."""
+        for kind in ("sasrec", *self.config.backbones):
+            if kind in self.config.backbones and "refined" in self.config.variants_of(kind):
+                return kind, "refined", self.config.all_seeds[0]
+        return None
+
+    # ---------------------------------------------------------------- files from outside
+
+    def _attribute_source(self) -> str | Path:
+        name = self.config.attributes
+        if name.endswith((".yaml", ".yml")):
+            return self.config_folder / Path(name).expanduser()
+        return name
+
+    def resolve(self, path: str) -> Path:
+        """A path that the config names."""
+        return resolve_data_path(path, self.config_folder)
+
+    @property
+    def source(self) -> Path | None:
+        """Where the raw data lie; None for a reader that needs none."""
+        path = self.config.data.path
+        return self.resolve(path) if path is not None else None
+
+    @property
+    def base_file(self) -> Path | None:
+        """The user's own base embeddings."""
+        given = self.config.base.embeddings
+        return self.resolve(given) if given else None
+
+    @property
+    def truth_file(self) -> Path:
+        """The truth of one's own, or the one that came with the data."""
+        given = self.config.evaluate.truth
+        return self.resolve(given) if given else self.folder.data / "truth.parquet"
+
+    @property
+    def truth_map(self) -> Path | None:
+        """Which names of the truth stand for which attributes."""
+        given = self.config.evaluate.truth_map
+        return self.resolve(given) if given else None
+
+    @property
+    def model_spec(self) -> str:
+        """The language model: a folder, where possible found from the config's own, or a hub id."""
+        if self.config.llm == "builtin":
+            return str(self.folder.builtin)
+        beside = self.config_folder / self.config.llm
+        return str(beside) if beside.is_dir() else self.config.llm
+
+    # ---------------------------------------------------------------- keys
+
+    @staticmethod
+    def key(inputs: dict[str, Any]) -> str:
+        """Hash of a stage's inputs."""
+        return sha256_json({"code": __version__, **inputs})
+
+    @functools.cached_property
+    def data_inputs(self) -> dict[str, Any]:
+        """What the prepared dataset depends on. Raises `InputError` when the source is not there."""
+        source = self.source
+        files: dict[str, str] = {}
+        if source is not None:
+            if not source.exists():
+                raise InputError(
+                    f"data.path: {source} does not exist (relative paths start from "
+                    "$GUIDED_REFINE_DATA, else from the config's folder)"
+                )
+            every = sorted(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]
+            files = {str(p.relative_to(source.parent)): sha256_file(p) for p in every}
+        return {"data": self.config.data.model_dump(mode="json"), "files": files, "strict": self.strict}
+
+    @functools.cached_property
+    def model_inputs(self) -> dict[str, Any]:
+        """What the untuned scores depend on."""
+        inputs: dict[str, Any] = {
+            "llm": self.config.llm,
+            "options": self.config.llm_options.model_dump(mode="json"),
+            "attributes": self.attributes.sha256,
+            "prompt": PROMPT_VERSION,
+            "data": self.key(self.data_inputs),
+        }
+        spec = Path(self.model_spec).expanduser()
+        if self.config.llm == "builtin":
+            inputs |= {"seed": self.config.seed, "recipe": RECIPE_VERSION}
+        elif spec.is_dir():
+            from guided_refine.scoring.language_model import folder_fingerprint
+
+            inputs["files"] = folder_fingerprint(spec)
+        return inputs
+
+    @functools.cached_property
+    def tune_inputs(self) -> dict[str, Any]:
+        """What the tuned scores depend on."""
+        return {
+            "model": self.key(self.model_inputs),
+            "tune": self.config.tune.model_dump(mode="json"),
+            "split": self.config.data.split,
+            "seed": self.config.seed,
+        }
+
+    def unit_inputs(self, unit: Unit) -> dict[str, Any]:
+        """What a trained model depends on."""
+        backbone, variant, seed = unit
+        inputs: dict[str, Any] = {
+            "data": self.key(self.data_inputs),
+            "train": self.config.train.model_dump(mode="json"),
+            "backbone": backbone,
+            "seed": seed,
+        }
+        if self.base_file is not None:
+            inputs["embeddings"] = self._embeddings_sha256
+        if variant != "base":
+            inputs |= {"variant": variant, "refine": self.config.refine.model_dump(mode="json")}
+        if variant not in WITHOUT_SCORES:
+            inputs["scores"] = self.key(self.tune_inputs)
+        return inputs
+
+    @functools.cached_property
+    def _embeddings_sha256(self) -> str:
+        assert self.base_file is not None
+        return sha256_file(self.base_file)
+
+    def unit_key(self, unit: Unit) -> str:
+        """Key of a unit's training."""
+        return self.key(self.unit_inputs(unit))
+
+    def unit_test_key(self, unit: Unit) -> str:
+        """Key of a unit's test: other cut-offs are measured again from the saved weights."""
+        return self.key({"unit": self.unit_key(unit), "ks": self.config.evaluate.ks})
+
+    def report_inputs(self) -> dict[str, Any]:
+        """What the report depends on."""
+        own = (self.truth_file if self.config.evaluate.truth else None, self.truth_map)
+        return {
+            "units": [self.unit_key(u) for u in self.units()],
+            "evaluate": self.config.evaluate.model_dump(mode="json"),
+            "truth": [sha256_file(path) for path in own if path is not None],
+            "name": self.config.name,
+        }
+
+    # ---------------------------------------------------------------- what is up to date
+
+    def is_scored(self) -> bool:
+        """True when the untuned scores are up to date."""
+        return self.folder.is_done("score_untuned", self.key(self.model_inputs))
+
+    def is_trained(self, unit: Unit) -> bool:
+        """True when the unit's weights are up to date."""
+        return self.folder.is_done(unit_name(unit), self.unit_key(unit))
+
+    def is_tested(self, unit: Unit) -> bool:
+        """True when the unit's rows are up to date."""
+        return self.folder.is_done(unit_test_name(unit), self.unit_test_key(unit))

@@ -1,0 +1,314 @@
+"""The stages of a run, in the order in which data flow; each is skipped when its inputs did not change."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guided_refine.config import Config
+from guided_refine.files import read_json, write_json
+from guided_refine.pipeline.checks import check_config, check_embeddings, check_texts, check_truth
+from guided_refine.pipeline.plan import Plan, Unit, unit_name, unit_test_name
+from guided_refine.pipeline.units import load_unit, run_dataset, run_scores, train_and_test
+from guided_refine.progress import Progress
+from guided_refine.runfolder import RunFolder
+from guided_refine.workers import in_processes
+
+if TYPE_CHECKING:
+    from guided_refine.data.dataset import Dataset
+
+
+class Stages:
+    """Brings the artefacts of one `Plan` up to date. A stage first calls the ones it needs."""
+
+    def __init__(self, plan: Plan, *, jobs: int | None = None, progress: Progress | None = None) -> None:
+        self.plan = plan
+        self.config: Config = plan.config
+        self.folder: RunFolder = plan.folder
+        self.jobs = jobs
+        self.progress = progress or Progress(quiet=True)
+        check_config(plan, jobs)
+
+    def _stage(self, name: str, inputs: dict[str, Any], work: Callable[[], Iterable[Path]]) -> None:
+        """Do `work` unless it is up to date; `work` returns the files it wrote."""
+        key = self.plan.key(inputs)
+        if self.folder.is_done(name, key):
+            self.progress.note(f"{name}: up to date")
+            return
+        self.progress.log(f"{name}: started")
+        started = time.monotonic()
+        files = list(work())
+        seconds = time.monotonic() - started
+        self.folder.record(name, key, files, seconds, self.dataset.split.cut_off)
+        self.progress.log(f"{name}: finished in {seconds:.1f} s")
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        """The prepared data, split; there once `data` is done."""
+        return run_dataset(self.plan)
+
+    # ---------------------------------------------------------------- stages
+
+    def data(self) -> None:
+        """Read the source, filter it, and write the prepared dataset into the run."""
+
+        def work() -> list[Path]:
+            from guided_refine.data.prepare import prepare
+
+            prepare(
+                self.config.data.reader,
+                self.plan.source,
+                self.folder.data,
+                options=self.config.data,
+                name=self.config.name,
+                strict=self.plan.strict,
+                progress=self.progress,
+            )
+            return _files_in(self.folder.data)
+
+        self._stage("data", self.plan.data_inputs, work)
+
+    def builtin(self) -> None:
+        """Pre-train the builtin language model, where it is the one asked for."""
+        self.data()
+        if self.config.llm != "builtin":
+            return
+
+        def work() -> list[Path]:
+            from guided_refine.scoring.builtin import train_builtin
+
+            folder = train_builtin(
+                self.dataset,
+                self.plan.attributes,
+                self.config.llm_options,
+                self.folder.builtin,
+                seed=self.config.seed,
+                progress=self.progress,
+            )
+            return _files_in(folder)
+
+        self._stage("builtin", self.plan.model_inputs, work)
+
+    def _language_model(self, adapter: Path | None = None) -> Any:
+        from guided_refine.scoring.language_model import load_language_model
+
+        name = "builtin" if self.config.llm == "builtin" else None
+        return load_language_model(self.plan.model_spec, self.config.llm_options, adapter=adapter, name=name)
+
+    def score_untuned(self) -> None:
+        """Score items and users with the language model as it came."""
+        self.builtin()
+        self._stage("score_untuned", self.plan.model_inputs, lambda: self._score("untuned", None))
+
+    def _score(self, source: str, adapter: Path | None) -> list[Path]:
+        from dataclasses import asdict
+
+        from guided_refine.scoring.scorer import score_dataset
+        from guided_refine.scoring.scores import save_scores
+        from guided_refine.scoring.store import ScoreStore
+
+        with ScoreStore(self.folder.store) as store:
+            scores, summary = score_dataset(
+                self._language_model(adapter),
+                self.dataset,
+                self.plan.attributes,
+                self.config.llm_options,
+                store,
+                source=source,
+                progress=self.progress,
+            )
+        save_scores(scores, self.folder.scores(source))
+        summary_file = self.folder.root / "scores" / f"{source}.json"
+        write_json(summary_file, asdict(summary))
+        return [self.folder.scores(source), summary_file]
+
+    def tune(self) -> None:
+        """Tune a LoRA adapter on training interactions, and score again with it."""
+        self.score_untuned()
+        if self.config.tune.enabled:
+            self._tune()
+        self._score_table()
+
+    def _tune(self) -> None:
+        def work() -> list[Path]:
+            from guided_refine.tuning.tune import tune
+
+            tune(
+                self._language_model(),
+                self.dataset,
+                self.plan.attributes,
+                self.config.tune,
+                self.config.llm_options,
+                self.folder.tuning,
+                item_scores=run_scores(self.plan, self.dataset, "untuned")["untuned"],
+                seed=self.config.seed,
+                progress=self.progress,
+            )
+            return _files_in(self.folder.tuning)
+
+        self._stage("tune", self.plan.tune_inputs, work)
+        self._stage("score_tuned", self.plan.tune_inputs, lambda: self._score("tuned", self.folder.adapter))
+
+    # ---------------------------------------------------------------- backbones and variants
+
+    def train(self) -> None:
+        """Train the base of every backbone and seed."""
+        self.data()
+        check_embeddings(self.plan, self.dataset)
+        self._units(self.plan.base_units())
+
+    def refine(self) -> None:
+        """Train the refined variants and controls, and write the refined tables."""
+        self.data()
+        if self.plan.needs_scores:
+            check_texts(self.plan, self.dataset)
+        self.train()
+        if self.plan.needs_scores:
+            self.tune()
+        self._units([u for u in self.plan.units() if u[1] != "base"])
+        self._refined_tables()
+
+    def _units(self, units: list[Unit]) -> None:
+        """Train and test what is not up to date; units do not depend on each other and share the cores.
+
+        The share is reckoned from all units, done or not, so that a continued run has the same threads each, and
+        with them the same numbers.
+        """
+        plan = self.plan
+        trained = {u: plan.is_trained(u) for u in units}
+        todo = [u for u in units if not (trained[u] and plan.is_tested(u))]
+        for unit in units:
+            if unit not in todo:
+                self.progress.note(f"{unit_name(unit)}: up to date")
+        if not todo:
+            return
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+        jobs = max(1, min(self.jobs or cores, len(units)))
+        threads = self.config.train.threads or max(1, cores // jobs)
+        arguments = [(self.config, self.folder.root, plan.config_folder, u, trained[u]) for u in todo]
+        results = in_processes(
+            train_and_test, arguments, jobs=jobs, threads=threads, progress=self.progress, log=self.folder.log
+        )
+        cut_off = self.dataset.split.cut_off
+        for index, done in results:
+            unit = todo[index]
+            if not trained[unit]:
+                self.folder.record(
+                    unit_name(unit), plan.unit_key(unit), done.trained, done.train_seconds, cut_off
+                )
+                shutil.rmtree(self.folder.unit(*unit) / "checkpoint", ignore_errors=True)
+            self.folder.record(
+                unit_test_name(unit), plan.unit_test_key(unit), done.tested, done.test_seconds, cut_off
+            )
+            verb = "tested" if trained[unit] else "finished"
+            self.progress.log(f"{unit_name(unit)}: {verb} in {done.train_seconds + done.test_seconds:.1f} s")
+
+    # ---------------------------------------------------------------- tables and report
+
+    def _score_table(self) -> None:
+        def work() -> list[Path]:
+            import pandas as pd
+
+            from guided_refine.files import write_parquet
+
+            positions = self.dataset.split.test
+            frames = [
+                s.to_frame(self.dataset.item_ids.tolist(), self.dataset.user_ids, positions)
+                for s in run_scores(self.plan, self.dataset).values()
+            ]
+            write_parquet(self.folder.score_table, pd.concat(frames, ignore_index=True))
+            write_json(self.folder.summary, self._summary())
+            return [self.folder.score_table, self.folder.summary]
+
+        self._stage("score_table", {"scores": self.plan.key(self.plan.tune_inputs)}, work)
+
+    def _summary(self) -> dict[str, Any]:
+        from guided_refine.scoring.summary import summarise
+
+        counts = {
+            source: read_json(self.folder.root / "scores" / f"{source}.json")
+            for source in self.plan.score_sources
+        }
+        return {"counts": counts, **summarise(run_scores(self.plan, self.dataset))}
+
+    def _refined_tables(self) -> None:
+        unit = self.plan.refined_unit()
+        if unit is None:
+            return
+
+        def work() -> list[Path]:
+            from guided_refine.files import write_parquet
+            from guided_refine.refine.frames import refined_items, refined_users
+
+            model = load_unit(self.plan, unit)
+            write_parquet(
+                self.folder.refined_items, refined_items(model, self.dataset, self.plan.attributes.names)
+            )
+            write_parquet(
+                self.folder.refined_users, refined_users(model, self.dataset, self.plan.attributes.names)
+            )
+            return [self.folder.refined_items, self.folder.refined_users]
+
+        self._stage("refined_tables", self.plan.unit_inputs(unit), work)
+
+    def report(self) -> None:
+        """Collect rows, compare with the base, hold scores against the truth where there is one, write the report."""
+        self.data()
+        check_truth(self.plan, self.dataset)
+        self.refine()
+
+        def work() -> list[Path]:
+            from guided_refine.evaluation.rows import collect
+            from guided_refine.reporting.report import write_report
+
+            collect(
+                self.folder.root,
+                [self.folder.unit(*u) for u in self.plan.units()],
+                self.config.evaluate,
+                seed=self.config.seed,
+            )
+            truth = self._truth_rows()
+            if truth is not None:
+                write_json(self.folder.truth, truth)
+            written = write_report(self.folder.root)
+            files = [self.folder.metrics, self.folder.differences, self.folder.per_user, *written]
+            return [*files, self.folder.truth] if truth is not None else files
+
+        self._stage("report", self.plan.report_inputs(), work)
+
+    def _truth_rows(self) -> Any:
+        if not self.folder.score_table.exists():
+            return None
+        given = self.config.evaluate.truth is not None
+        if not given and not self.plan.truth_file.exists():
+            return None
+        from guided_refine.evaluation.truth import compare_with_truth
+
+        return compare_with_truth(
+            self.folder.root,
+            self.plan.truth_file,
+            self.plan.truth_map,
+            bag_of_words=self._bag_of_words(),
+            only_known=not given,
+            bootstrap=self.config.evaluate.bootstrap,
+            confidence=self.config.evaluate.confidence,
+            seed=self.config.seed,
+        )
+
+    def _bag_of_words(self) -> Any:
+        import pandas as pd
+
+        from guided_refine.scoring.builtin.bag_of_words import bag_of_words
+
+        counts = bag_of_words(self.dataset.texts, self.plan.attributes)
+        return pd.DataFrame(counts, columns=self.plan.attributes.names).assign(item_id=self.dataset.item_ids)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """All files below; hidden ones are what a kill in the middle of a write leaves."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
