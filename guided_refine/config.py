@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from guided_refine.errors import InputError, nearest
 from guided_refine.files import sha256_json
+from guided_refine.strict_yaml import parse_yaml
 
 BACKBONES = ("gru4rec", "sasrec", "bert4rec")
 VARIANTS = (
@@ -256,7 +257,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """
     path = Path(path)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"config {path} cannot be read: {error}") from error
     except yaml.YAMLError as error:
@@ -330,7 +331,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
             raise InputError(f"--set {override}: '{part}' is a value, not a section")
         node = child
     try:
-        node[last] = yaml.safe_load(text)
+        node[last] = parse_yaml(text)
     except yaml.YAMLError as error:
         raise InputError(f"--set {override}: the value is not valid YAML") from error
 

@@ -96,3 +96,10 @@ def test_data_paths_start_from_the_environment_else_from_the_config(
 @pytest.mark.parametrize("path", RUN_CONFIGS, ids=lambda p: p.stem)
 def test_committed_configs_are_valid(path: Path) -> None:
     assert load_config(path).name
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "twice.yaml"
+    file.write_text("name: a\ndata: {reader: sample}\ntrain:\n  width: 8\n  width: 16\n")
+    with pytest.raises(InputError, match=r"twice\.yaml.*'width' stands twice, in lines 4 and 5"):
+        load_config(file)

@@ -14,6 +14,7 @@ import pandas as pd
 import yaml
 
 from guided_refine.errors import InputError
+from guided_refine.strict_yaml import parse_yaml
 
 
 def normalise_tag(tag: str) -> str:
@@ -55,7 +56,7 @@ def tag_truth(
 def read_tag_mapping(path: Path | str) -> dict[str, list[str]]:
     """Read a YAML file `attribute: [tag, tag, ...]`; raises `InputError` when it is anything else."""
     try:
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        raw = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"tag mapping {path} cannot be read: {error}") from error
     except yaml.YAMLError as error:

@@ -22,6 +22,7 @@ from guided_refine.evaluation.agreement import WeightedRanks, area_under_curve, 
 from guided_refine.evaluation.rows import finite
 from guided_refine.evaluation.statistics import resampling_weights, summarise
 from guided_refine.files import read_parquet
+from guided_refine.strict_yaml import parse_yaml
 
 COLUMNS = ("item_id", "attribute", "value")
 SOURCES = ("bag_of_words", "untuned", "tuned")
@@ -143,7 +144,7 @@ def read_map(path: Path | str) -> dict[str, tuple[str, int]]:
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
-        raw = _rows_of_map(text) if path.suffix == ".csv" else yaml.safe_load(text)
+        raw = _rows_of_map(text) if path.suffix == ".csv" else parse_yaml(text)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     except yaml.YAMLError as error:

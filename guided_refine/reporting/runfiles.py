@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-import yaml
 
 from guided_refine.config import Config, parse_config
 from guided_refine.data.dataset import Dataset, load_dataset
 from guided_refine.errors import InputError
 from guided_refine.files import read_json, read_parquet
+from guided_refine.strict_yaml import parse_yaml
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ def read_run(root: Path | str) -> RunFiles:
         raise InputError(
             f"{root} is not a run folder (no config.yaml); make one with: guided-refine run CONFIG"
         )
-    raw = yaml.safe_load((root / "config.yaml").read_text(encoding="utf-8"))
+    raw = parse_yaml((root / "config.yaml").read_text(encoding="utf-8"))
     config = parse_config(raw, str(root / "config.yaml"))
     run = RunFiles(root, config)
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from guided_refine.errors import InputError, nearest
 from guided_refine.files import sha256_json
 from guided_refine.resources import resource_folder
+from guided_refine.strict_yaml import parse_yaml
 
 
 class Attribute(BaseModel):
@@ -98,7 +99,7 @@ def load_attributes(name_or_file: str | Path) -> AttributeSet:
             )
         path = resource_folder("attributes") / f"{name_or_file}.yaml"
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"attribute file {path} cannot be read: {error}") from error
     except yaml.YAMLError as error:
