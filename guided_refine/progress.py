@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from guided_refine.files import cannot_write
 
+SIGN_OF_LIFE = 60.0
+"""Seconds between two lines about a task that is still running."""
+
 
 class Task:
-    """A running piece of work; `advance` moves its bar."""
+    """A running piece of work; `advance` moves its bar, and now and then leaves a line in the log."""
 
-    def __init__(self, bar: Any) -> None:
+    def __init__(
+        self, bar: Any, name: str = "", total: int | None = None, tell: Callable[[str], None] | None = None
+    ) -> None:
         self._bar = bar
+        self._name, self._total, self._tell = name, total, tell
+        self._done = 0
+        self._started = self._told = time.monotonic()
 
     def advance(self, n: int = 1, **shown: object) -> None:
         """Move by `n`; keyword values (loss, metric) are shown behind the bar."""
-        if self._bar is None:
-            return
-        if shown:
-            text = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in shown.items())
-            self._bar.set_postfix_str(text, refresh=False)
-        self._bar.update(n)
+        self._done += n
+        text = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in shown.items())
+        if self._bar is not None:
+            if text:
+                self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(n)
+        now = time.monotonic()
+        if self._tell is not None and now - self._told >= SIGN_OF_LIFE:
+            self._told = now
+            far = f"{self._done / self._total:.0%}" if self._total else f"{self._done:,} steps"
+            self._tell(f"{self._name}: {far} after {now - self._started:.0f} s{f' ({text})' if text else ''}")
 
 
 class Progress:
@@ -39,6 +52,11 @@ class Progress:
     def __init__(self, *, quiet: bool = False, log: Path | None = None) -> None:
         self.quiet = quiet
         self._log = log
+        self._subject = ""
+
+    def about(self, subject: str) -> None:
+        """What all further bars and lines are about, say the model in training; written before each."""
+        self._subject = f"{subject}: "
 
     def log_to(self, log: Path) -> None:
         """Write further lines to this file too."""
@@ -46,24 +64,31 @@ class Progress:
 
     @contextmanager
     def bar(self, name: str, total: int | None = None) -> Iterator[Task]:
-        """A bar on screen only; it vanishes when done. Without a terminal nothing is drawn."""
+        """A bar that vanishes when done; without a terminal nothing is drawn. The log gets a line every minute."""
+        name = self._subject + name
         if self.quiet or not sys.stderr.isatty():
-            yield Task(None)
+            yield Task(None, name, total, self._alive)
             return
         from tqdm import tqdm
 
         with tqdm(
             total=total, desc=name, file=sys.stderr, leave=False, dynamic_ncols=True, mininterval=0.5
         ) as bar:
-            yield Task(bar)
+            yield Task(bar, name, total, self._alive)
 
     @contextmanager
     def task(self, name: str, total: int | None = None) -> Iterator[Task]:
-        """Open a bar for `total` steps; the log keeps one line when it is done."""
+        """A bar for `total` steps, and a line in the log when it is done."""
         started = time.monotonic()
         with self.bar(name, total) as task:
             yield task
         self.note(f"{name}: done in {time.monotonic() - started:.1f} s")
+
+    def _alive(self, message: str) -> None:
+        # On a terminal the bar tells it.
+        if not sys.stderr.isatty():
+            self.say(message)
+        self._note(message)
 
     def say(self, message: str) -> None:
         """Write one line to the screen only."""
@@ -78,6 +103,9 @@ class Progress:
 
     def note(self, message: str) -> None:
         """Write one time-stamped line to the log only."""
+        self._note(self._subject + message)
+
+    def _note(self, message: str) -> None:
         if self._log is None:
             return
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -89,5 +117,5 @@ class Progress:
 
     def log(self, message: str) -> None:
         """Say one line, on screen and in the log."""
-        self.say(message)
+        self.say(self._subject + message)
         self.note(message)

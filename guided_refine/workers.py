@@ -112,7 +112,7 @@ class _Forward(Progress):
     def task(self, name: str, total: int | None = None) -> Iterator[Task]:
         started = time.monotonic()
         key = f"{os.getpid()}/{name}/{started}"
-        self._messages.put(("open", key, name, total))
+        self._messages.put(("open", key, self._subject + name, total))
         try:
             yield _ForwardTask(self._messages, key)
         finally:
@@ -120,7 +120,7 @@ class _Forward(Progress):
         self.note(f"{name}: done in {time.monotonic() - started:.1f} s")
 
     def log(self, message: str) -> None:
-        self._messages.put(("log", "", message, None))
+        self._messages.put(("log", "", self._subject + message, None))
         self.note(message)
 
 

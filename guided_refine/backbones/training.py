@@ -85,13 +85,13 @@ def train(
         found = saved.load(model, loop.optimiser) if saved else None
         if found is not None and found[0].epoch <= config.max_epochs:
             loop.counters, loop.best = found
-            progress.log(f"train {kind}: continues after epoch {loop.counters.epoch}")
+            progress.log(f"training continues after epoch {loop.counters.epoch}")
         elif found is not None:
             raise InputError(
                 f"{checkpoint} holds a training of {found[0].epoch} epochs, more than train.max_epochs "
                 f"{config.max_epochs}; delete it or raise train.max_epochs"
             )
-        result = loop.run(saved, progress, kind)
+        result = loop.run(saved, progress)
         model.to("cpu").eval()
     return result
 
@@ -132,11 +132,11 @@ class _Loop:
     def _waited(self) -> int:
         return self.counters.epoch - self.counters.best_epoch
 
-    def run(self, saved: Checkpoint | None, progress: Progress, kind: str) -> FitResult:
+    def run(self, saved: Checkpoint | None, progress: Progress) -> FitResult:
         """Epochs until patience or `max_epochs` ends them; then the best weights are put back."""
         config, counters = self.config, self.counters
         per_epoch = math.ceil(len(self.users) / config.batch_size)
-        with progress.task(f"train {kind}", total=config.max_epochs * per_epoch) as task:
+        with progress.task("train", total=config.max_epochs * per_epoch) as task:
             task.advance(counters.epoch * per_epoch)
             while counters.epoch < config.max_epochs and self._waited < config.patience:
                 started = time.monotonic()
@@ -157,7 +157,7 @@ class _Loop:
                 weight.copy_(self.best[name])
         converged = self._waited >= config.patience
         progress.note(
-            f"train {kind}: {'converged' if converged else 'NOT converged'} after {counters.epoch} epochs, "
+            f"{'converged' if converged else 'NOT converged'} after {counters.epoch} epochs, "
             f"best validation ndcg@10 {counters.best:.4f} in epoch {counters.best_epoch}"
         )
         return FitResult(

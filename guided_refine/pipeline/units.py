@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guided_refine.config import Config
-from guided_refine.pipeline.plan import WITHOUT_SCORES, Plan, Unit
+from guided_refine.pipeline.plan import WITHOUT_SCORES, Plan, Unit, unit_name
 from guided_refine.progress import Progress
 from guided_refine.runfolder import RunFolder
 
@@ -103,6 +103,7 @@ def train_and_test(
 ) -> Done:
     """One unit in a worker process: trained, unless it is, and tested."""
     plan = Plan(config, RunFolder(out), config_folder, strict=False)
+    progress.about(unit_name(unit))
     started = time.monotonic()
     dataset = run_dataset(plan)
     trained = [] if is_trained else train_unit(plan, dataset, unit, progress)
