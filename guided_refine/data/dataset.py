@@ -147,14 +147,8 @@ def from_frames(
     return Dataset(name, items, names, sequences, times, frozen, info or {})
 
 
-def load_dataset(
-    folder: Path | str,
-    *,
-    split: SplitKind = "leave_one_out",
-    valid_share: float = 0.1,
-    test_share: float = 0.1,
-) -> Dataset:
-    """Read a folder that `data prepare` wrote and split it. Raises `InputError` when it is not one."""
+def read_prepared(folder: Path | str) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    """Facts, items and interactions that `data prepare` wrote; raises `InputError` when `folder` is not such a folder."""
     folder = Path(folder)
     if not (folder / "info.json").exists():
         raise InputError(
@@ -163,8 +157,20 @@ def load_dataset(
         )
     info = read_json(folder / "info.json")
     items, rows = read_parquet(folder / "items.parquet"), read_parquet(folder / "interactions.parquet")
+    return info, items, rows
+
+
+def load_dataset(
+    folder: Path | str,
+    *,
+    split: SplitKind = "leave_one_out",
+    valid_share: float = 0.1,
+    test_share: float = 0.1,
+) -> Dataset:
+    """Read a folder that `data prepare` wrote and split it. Raises `InputError` when it is not one."""
+    info, items, rows = read_prepared(folder)
     return from_frames(
-        str(info.get("name", folder.name)),
+        str(info.get("name", Path(folder).name)),
         items,
         rows,
         split=split,

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from guided_refine.errors import InputError
-from guided_refine.files import read_json, read_parquet
+from guided_refine.data.dataset import read_prepared
 
 _QUANTILES = {"min": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "max": 1.0}
 
@@ -20,14 +19,7 @@ def describe(folder: Path) -> dict[str, Any]:
     `density` is the share of user-item pairs with an event; `text_coverage` the share of items, and of
     interactions, whose item has a text; `text_chars` are quantiles over items.
     """
-    folder = Path(folder)
-    if not (folder / "info.json").exists():
-        raise InputError(
-            f"{folder} is not a prepared dataset (no info.json); "
-            "make one with: guided-refine data prepare NAME SOURCE --out DIR"
-        )
-    info = read_json(folder / "info.json")
-    items, rows = read_parquet(folder / "items.parquet"), read_parquet(folder / "interactions.parquet")
+    info, items, rows = read_prepared(folder)
     lengths = rows["user_id"].value_counts().to_numpy()
     popularity = rows["item_id"].value_counts().to_numpy()
     told = items["text"].astype(str).str.len().to_numpy() > 0
