@@ -20,6 +20,7 @@ from guided_refine import __version__
 from guided_refine.config import Config, load_config
 from guided_refine.errors import InputError
 from guided_refine.files import cannot_write, read_json, write_json, write_text
+from guided_refine.machine import machine, peak_memory
 
 try:
     import fcntl
@@ -188,9 +189,19 @@ class RunFolder:
             )
 
     def record(
-        self, stage: str, inputs: str, files: Sequence[Path], seconds: float, cut_off: str | None
+        self,
+        stage: str,
+        inputs: str,
+        files: Sequence[Path],
+        seconds: float,
+        cut_off: str | None,
+        *,
+        peak: int | None = None,
     ) -> None:
-        """Note a finished stage; written last, in one step."""
+        """Note a finished stage; written last, in one step.
+
+        `peak` is the memory, in MiB, of the process that did the work (default: this one's so far).
+        """
         manifest = self.manifest()
         manifest["version"] = __version__
         manifest["stages"][stage] = {
@@ -198,6 +209,8 @@ class RunFolder:
             "files": {f.relative_to(self.root).as_posix(): f.stat().st_size for f in files},
             "cut_off": cut_off,
             "seconds": round(seconds, 2),
+            "peak_memory_mib": peak_memory() if peak is None else peak,
+            "machine": machine(),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
         write_json(self.manifest_file, manifest)

@@ -199,11 +199,21 @@ class Stages:
             unit = todo[index]
             if not trained[unit]:
                 self.folder.record(
-                    unit_name(unit), plan.unit_key(unit), done.trained, done.train_seconds, cut_off
+                    unit_name(unit),
+                    plan.unit_key(unit),
+                    done.trained,
+                    done.train_seconds,
+                    cut_off,
+                    peak=done.peak,
                 )
                 shutil.rmtree(self.folder.unit(*unit) / "checkpoint", ignore_errors=True)
             self.folder.record(
-                unit_test_name(unit), plan.unit_test_key(unit), done.tested, done.test_seconds, cut_off
+                unit_test_name(unit),
+                plan.unit_test_key(unit),
+                done.tested,
+                done.test_seconds,
+                cut_off,
+                peak=done.peak,
             )
             verb = "tested" if trained[unit] else "finished"
             self.progress.log(f"{unit_name(unit)}: {verb} in {done.train_seconds + done.test_seconds:.1f} s")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guided_refine.config import Config
+from guided_refine.machine import peak_memory
 from guided_refine.pipeline.plan import WITHOUT_SCORES, Plan, Unit, unit_name
 from guided_refine.progress import Progress
 from guided_refine.runfolder import RunFolder
@@ -90,12 +91,13 @@ def evaluate_trained(plan: Plan, dataset: Dataset, unit: Unit, progress: Progres
 
 @dataclass(frozen=True)
 class Done:
-    """What a worker did for one unit: files and seconds."""
+    """What a worker did for one unit: files, seconds, and the memory in MiB that its process held at most."""
 
     trained: list[Path]
     train_seconds: float
     tested: list[Path]
     test_seconds: float
+    peak: int | None
 
 
 def train_and_test(
@@ -109,4 +111,4 @@ def train_and_test(
     trained = [] if is_trained else train_unit(plan, dataset, unit, progress)
     middle = time.monotonic()
     tested = evaluate_trained(plan, dataset, unit, progress)
-    return Done(trained, middle - started, tested, time.monotonic() - middle)
+    return Done(trained, middle - started, tested, time.monotonic() - middle, peak_memory())
