@@ -88,10 +88,7 @@ class LLMOptions(_Section):
     hidden: int = Field(128, ge=16, multiple_of=2)
     layers: int = Field(4, ge=1)
     vocabulary: int = Field(4096, ge=300)
-    pretrain_epochs: int = Field(12, ge=1)
-    pretrain_minutes: float = Field(
-        10.0, gt=0, description="builtin's pre-training ends the epoch after this"
-    )
+    pretrain_epochs: int = Field(12, ge=1, description="builtin's pre-training: a minute or two on two cores")
 
 
 class TuneConfig(_Section):

@@ -56,8 +56,7 @@ def train_builtin(
     """Train the builtin model on the catalog's texts and return its folder `out`, loadable as any Hugging Face model.
 
     Reads `dataset.items` only, no interaction. A finished folder is left as it is; a killed training goes on after
-    the last whole epoch and ends with the same weights. Runs on the CPU whatever `options.device` says. Stops early,
-    after a whole epoch, when `options.pretrain_minutes` are used up.
+    the last whole epoch and ends with the same weights. Runs on the CPU whatever `options.device` says.
 
     Raises `InputError` when no item has a text or a checkpoint is damaged.
     """
@@ -83,7 +82,6 @@ def train_builtin(
     done = {
         "key": key,
         "epochs": training.epochs_done,
-        "epochs_wanted": options.pretrain_epochs,
         "curve": training.curve,
     }
     save_folder(out, training.model, training.tokenizer, card, done)
@@ -100,7 +98,6 @@ def _key(dataset: Dataset, attributes: AttributeSet, options: LLMOptions, seed: 
         "layers",
         "vocabulary",
         "pretrain_epochs",
-        "pretrain_minutes",
     )
     return sha256_json(
         {
@@ -158,7 +155,7 @@ class _Training:
         self.curve: list[dict[str, float]] = []
 
     def run(self, checkpoint: Checkpoint, progress: Progress) -> None:
-        """Train from the last checkpoint to the last epoch, or to the end of the time."""
+        """Train from the last checkpoint to the last epoch."""
         self.epochs_done, spent, self.curve = checkpoint.load(self.model, self.optimiser)
         per_epoch = self.curriculum.steps
         if self.epochs_done:
@@ -176,16 +173,6 @@ class _Training:
                 spent += time.monotonic() - started
                 self.curve.append({kind: round(float(np.mean(v)), 5) for kind, v in sums.items()})
                 checkpoint.save(self.epochs_done, self.model, self.optimiser, spent, self.curve)
-                if (
-                    spent > 60 * self.options.pretrain_minutes
-                    and self.epochs_done < self.options.pretrain_epochs
-                ):
-                    progress.log(
-                        f"builtin: stopped after {self.epochs_done} of {self.options.pretrain_epochs} epochs "
-                        f"(llm_options.pretrain_minutes={self.options.pretrain_minutes:g}); fewer pretrain_epochs would "
-                        "end better, as the learning rate then falls in time"
-                    )
-                    break
         self.model.eval()
 
     def _step(self, step: Step, number: int) -> float:

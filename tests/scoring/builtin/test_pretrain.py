@@ -106,13 +106,6 @@ def test_a_finished_folder_is_left_alone_and_other_settings_train_anew(folder: P
     assert not np.array_equal(weights(other)[name], weights(folder)[name])
 
 
-def test_time_that_is_used_up_ends_after_a_whole_epoch(tmp_path: Path) -> None:
-    short = OPTIONS.model_copy(update={"pretrain_minutes": 1e-9})
-    out = pretrain.train_builtin(dataset(), attributes(), short, tmp_path, seed=3)
-    done = read_json(out / "pretraining.json")
-    assert (done["epochs"], done["epochs_wanted"]) == (1, 3)
-
-
 def test_a_catalog_without_text_and_a_damaged_checkpoint_are_named(tmp_path: Path) -> None:
     silent = dataset()
     silent.items["text"] = ""
