@@ -40,7 +40,9 @@ def headline(
     verdict = judge(gain, confidence)
     sentences = [f"**{label(backbone)}: {_claim(gain, verdict, confidence)}**"]
     if per_user is not None:
-        sentences += _against_controls(backbone, metric, verdict, per_user, confidence, samples)
+        sentences += _against_controls(
+            backbone, metric, verdict, per_user, own.get(("shuffled", metric)), confidence, samples
+        )
     sentences += _weak_base(gain, references)
     sentences += caveats(backbone, rows, gain)
     return sentences
@@ -81,7 +83,13 @@ def _equals(gain: dict[str, Any]) -> str:
 
 
 def _against_controls(
-    backbone: str, metric: str, verdict: str, per_user: pd.DataFrame, confidence: float, samples: int
+    backbone: str,
+    metric: str,
+    verdict: str,
+    per_user: pd.DataFrame,
+    shuffled: dict[str, Any] | None,
+    confidence: float,
+    samples: int,
 ) -> list[str]:
     """Refined minus each control, paired; the controls decide whether the gain is due to what the scores say."""
     there = set(per_user.loc[per_user["backbone"] == backbone, "variant"])
@@ -117,12 +125,21 @@ def _against_controls(
             "the gain cannot be credited to what the scores say."
         )
     elif verdict == "gain" and "shuffled" in [c for c, _ in beaten]:
-        sentences.append(
-            "Scores given to the wrong items do not do it: the gain comes from what the scores say."
-        )
+        sentences.append(_credit(shuffled))
     if "shuffled" not in tested:
         sentences.append("Shuffled scores were not run, so what the scores say was not tested.")
     return sentences
+
+
+def _credit(shuffled: dict[str, Any] | None) -> str:
+    """How much of a gain is due to what the scores say, when refined beats shuffled scores."""
+    if shuffled is None or shuffled["lower"] <= 0:
+        return "Scores given to the wrong items do not do it: the gain comes from what the scores say."
+    return (
+        f"Scores given to the wrong items stand {signed(shuffled['mean'])} "
+        f"{interval(shuffled['lower'], shuffled['upper'])} over the base too, which is due to how refined models start and "
+        "train: only what refined has beyond that comes from what the scores say."
+    )
 
 
 def _difference(text: str) -> str:

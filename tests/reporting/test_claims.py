@@ -48,6 +48,14 @@ def test_a_gain_that_a_control_shares_is_not_credited(control: str) -> None:
     assert "the gain comes from" not in text
 
 
+def test_what_shuffled_scores_gain_too_is_taken_off() -> None:
+    text = claim({"refined": 0.1, "shuffled": 0.05})
+    assert "Refined beats shuffled by +0.0" in text
+    assert "Scores given to the wrong items stand +0.0" in text and "over the base too" in text
+    assert "only what refined has beyond that comes from what the scores say" in text
+    assert "do not do it" not in text
+
+
 def test_a_control_that_is_better() -> None:
     text = claim({"refined": 0.05, "shuffled": 0.15})
     assert "Refined is WORSE than shuffled by -0." in text and "cannot be credited" in text
