@@ -35,6 +35,6 @@ app: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/guided-refine bench scoring
 
-clean:
-	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: # keeps every run but the demo's: others may have taken hours
+	rm -rf $(VENV) runs/demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

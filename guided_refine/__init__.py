@@ -28,7 +28,13 @@ _PUBLIC = {
     "prepare": "guided_refine.data.prepare",
     "AttributeSet": "guided_refine.scoring.attributes",
     "load_attributes": "guided_refine.scoring.attributes",
+    "describe": "guided_refine.data.info",
     "Backbone": "guided_refine.backbones.backbone",
+    "check_run": "guided_refine.check",
+    "compare_with_truth": "guided_refine.evaluation.truth",
+    "explain_user": "guided_refine.explain.text",
+    "export_case": "guided_refine.explain.export",
+    "serve": "guided_refine.dashboard",
     "InputError": "guided_refine.errors",
 }
 

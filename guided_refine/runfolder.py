@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from guided_refine import __version__
-from guided_refine.config import Config, load_config
+from guided_refine.config import Config, load_run_config
 from guided_refine.errors import InputError
 from guided_refine.files import cannot_write, read_json, write_json, write_text
 from guided_refine.machine import machine, peak_memory
@@ -63,6 +63,10 @@ class RunFolder:
         """Folder of one trained model."""
         return self.root / "backbones" / backbone / variant / f"seed{seed}"
 
+    def baseline(self, name: str) -> Path:
+        """Folder of one baseline."""
+        return self.root / "baselines" / name
+
     def manifest(self) -> dict[str, Any]:
         """The manifest, or an empty one. Raises `InputError` for a newer format or a damaged file."""
         if not self.manifest_file.exists():
@@ -94,7 +98,7 @@ class RunFolder:
             )
         remedy = f"delete it and make it anew with: guided-refine run CONFIG --out {self.root}"
         try:
-            config = load_config(self.config_file)
+            config = load_run_config(self.config_file)
         except InputError as error:
             raise InputError(f"{error}; if it is damaged, {remedy}") from error
         # A config that was cut off is often still a config, with defaults for what is lost.
@@ -187,6 +191,16 @@ class RunFolder:
                 f"{path} is damaged: it has {found} bytes, but {stage} wrote {size}; "
                 f"delete the file and make it anew with: guided-refine run CONFIG --out {self.root}"
             )
+
+    def forget(self, stage: str) -> None:
+        """Delete what a stage wrote, and its note: a config that no longer asks for it has no use for old files."""
+        manifest = self.manifest()
+        entry = manifest["stages"].pop(stage, None)
+        if entry is None:
+            return
+        for name in entry["files"]:
+            (self.root / name).unlink(missing_ok=True)
+        write_json(self.manifest_file, manifest)
 
     def record(
         self,

@@ -23,6 +23,7 @@ from guided_refine.config import load_config
 from guided_refine.errors import InputError
 from guided_refine.files import read_json
 from guided_refine.pipeline import run
+from guided_refine.runfolder import RunFolder
 from guided_refine.scoring.attributes import load_attributes
 
 NAMES = load_attributes("movies").names
@@ -248,6 +249,24 @@ def test_other_cut_offs_test_again_and_train_nothing(
     for new, old in zip(numbers(copy), numbers(small_run), strict=True):
         assert {"recall@3", "ndcg@3", "mrr@3"} <= new.keys() and "ndcg@5" not in new
         assert {k: new[k] for k in new.keys() & old.keys()} == {k: old[k] for k in new.keys() & old.keys()}
+
+
+def test_what_the_config_no_longer_asks_for_goes(small_config: Path, small_run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(small_run, copy)
+    derived = ["scores.parquet", "truth.json", "refined_items.parquet", "plots/recovery.png"]
+    assert all((copy / name).exists() for name in derived)
+    only_base = load_config(small_config, ["variants=[base]"])
+    run(only_base, copy, config_folder=small_config.parent, update=True)
+    assert not any((copy / name).exists() for name in derived)
+    assert "truth" not in (copy / "report.md").read_text(encoding="utf-8").lower()
+    assert "score_table" not in RunFolder(copy).manifest()["stages"]
+
+
+def test_an_unknown_stage_is_refused_before_the_folder_is_made(small_config: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'report'"):
+        run(load_config(small_config), tmp_path / "run", until="reprot")  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,24 @@ def test_the_manifest_carries_the_cut_off(folder: RunFolder) -> None:
     assert read_json(folder.manifest_file)["stages"]["stage"]["cut_off"] == "leave_one_out:abc"
 
 
+def test_a_run_of_an_earlier_version_stays_readable(folder: RunFolder) -> None:
+    folder.open(Config(name="x"), update=False)
+    text = folder.config_file.read_text(encoding="utf-8")
+    write_text(folder.config_file, text.replace("llm_options:\n", "llm_options:\n  pretrain_minutes: 10.0\n"))
+    assert "pretrain_minutes" in folder.config_file.read_text(encoding="utf-8")
+    assert folder.config().sha256 == Config(name="x").sha256
+
+
+def test_forgetting_a_stage_deletes_its_files_and_no_others(folder: RunFolder) -> None:
+    for name in ("a", "b"):
+        write_text(folder.root / f"{name}.txt", name)
+        folder.record(name, "hash", [folder.root / f"{name}.txt"], 1.0, None)
+    folder.forget("a")
+    folder.forget("never there")
+    assert not (folder.root / "a.txt").exists() and (folder.root / "b.txt").exists()
+    assert list(folder.manifest()["stages"]) == ["b"]
+
+
 def test_a_folder_in_use_is_refused_until_its_holder_is_gone(folder: RunFolder) -> None:
     hold = (
         f"import sys, time; from guided_refine.runfolder import RunFolder\n"

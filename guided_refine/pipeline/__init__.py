@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from guided_refine.config import Config
+from guided_refine.errors import InputError, nearest
 from guided_refine.pipeline.checks import check_model
 from guided_refine.pipeline.plan import Plan
 from guided_refine.pipeline.stages import Stages
@@ -40,6 +41,8 @@ def run(
     `update`: take over a folder that another config made.
     `jobs`: models trained at once (default: one per core). Raises `InputError` for anything the user can mend.
     """
+    if until not in get_args(Until):
+        raise InputError(f"until '{until}' is no stage: {nearest(until, get_args(Until))}")
     folder = RunFolder(out)
     plan = Plan(config, folder, Path(config_folder), strict=strict)
     stages = Stages(plan, jobs=jobs, progress=progress)

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from guided_refine.config import Config, parse_config
+from guided_refine.config import Config
 from guided_refine.data.dataset import Dataset, load_dataset
 from guided_refine.errors import InputError
 from guided_refine.files import read_json, read_parquet
-from guided_refine.strict_yaml import parse_yaml
+from guided_refine.runfolder import RunFolder
 
 T = TypeVar("T")
 
@@ -31,6 +31,7 @@ class RunFiles:
     scores: pd.DataFrame | None = None
     summary: dict[str, Any] = field(default_factory=dict)
     truth: dict[str, Any] | None = None
+    details: dict[str, Any] = field(default_factory=dict)
     tuning: pd.DataFrame | None = None
     curves: dict[tuple[str, str, int], pd.DataFrame] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
@@ -42,12 +43,7 @@ def read_run(root: Path | str) -> RunFiles:
     Raises `InputError` when it is no run folder, or a file in it is damaged.
     """
     root = Path(root)
-    if not (root / "config.yaml").exists():
-        raise InputError(
-            f"{root} is not a run folder (no config.yaml); make one with: guided-refine run CONFIG"
-        )
-    raw = parse_yaml((root / "config.yaml").read_text(encoding="utf-8"))
-    config = parse_config(raw, str(root / "config.yaml"))
+    config = RunFolder(root).config()
     run = RunFiles(root, config)
 
     def read(name: str, what: str, reader: Callable[[Path], T], instead: T) -> T:
@@ -67,6 +63,8 @@ def read_run(root: Path | str) -> RunFiles:
         run.summary = read("scores/summary.json", "the summary of the scores", read_json, {})
         if config.tune.enabled:
             run.tuning = read("tuning/curves.csv", "the curves of tuning", _csv, None)
+    names = ("baselines", "strata", "beyond_accuracy", "sampled")
+    run.details = {n: read_json(root / f"{n}.json") for n in names if (root / f"{n}.json").exists()}
     if (root / "truth.json").exists():
         run.truth = read_json(root / "truth.json")
     for backbone in config.backbones:
