@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def check_run(run: Path | str, *, progress: Progress | None = None) -> list[dict
     config = folder.config()
     if not folder.metrics.exists():
         raise InputError(
-            f"{folder.root} has no metrics.json yet; finish it with: guided-refine run CONFIG --out {folder.root}"
+            f"{folder.root} has no metrics.json yet; "
+            f"finish it with: guided-refine run CONFIG --out {shlex.quote(str(folder.root))}"
         )
     folder.check_files()
     dataset = load_dataset(

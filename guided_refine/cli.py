@@ -1,14 +1,18 @@
 """The command line: `guided-refine VERB ...`. Each verb calls one public function.
 
-Exit codes: 0 done; 2 the input or the config is wrong (one sentence on standard error); 1 anything else.
+Exit codes: 0 done; 2 the input or the config is wrong (one sentence on standard error); 143 stopped by SIGTERM;
+1 anything else.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +30,38 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message}; see: {self.prog} --help")
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came; it ends the work in the same way as Ctrl-C."""
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind the work, so that workers are ended and files given back; a second one ends it at once."""
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise _Terminated
+
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    ):
+        yield  # whoever called has a way of its own
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
         args = _parser().parse_args(argv)
         _silence_libraries(quiet=args.quiet)
-        return int(args.do(args) or 0)
+        with _ended_by_sigterm():
+            return int(args.do(args) or 0)
     except InputError as error:
         # One line, even where an id or a path holds a line break.
         print("guided-refine:", *str(error).splitlines(), file=sys.stderr)
@@ -46,6 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    except _Terminated:
+        print("guided-refine: terminated; the same command continues where this stopped", file=sys.stderr)
+        return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         print("guided-refine: interrupted; the same command continues where this stopped", file=sys.stderr)
         return 1
@@ -79,8 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     }
     for verb, text in texts.items():
         p = verbs.add_parser(verb, help=text, description=text)
-        p.add_argument("config", type=Path, metavar="CONFIG")
-        p.add_argument("--out", type=Path, metavar="RUN", help="run folder (default: runs/NAME)")
+        p.add_argument("config", type=_path, metavar="CONFIG")
+        p.add_argument("--out", type=_path, metavar="RUN", help="run folder (default: runs/NAME)")
         p.add_argument(
             "--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key"
         )
@@ -103,8 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     p.set_defaults(do=_data_list)
     p = inner.add_parser("prepare", help="read SOURCE with reader NAME and write a prepared dataset")
     p.add_argument("name", metavar="NAME")
-    p.add_argument("source", type=Path, nargs="?", metavar="SOURCE")
-    p.add_argument("--out", type=Path, required=True, metavar="DIR")
+    p.add_argument("source", type=_path, nargs="?", metavar="SOURCE")
+    p.add_argument("--out", type=_path, required=True, metavar="DIR")
     p.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a key of the config's data section"
     )
@@ -112,21 +145,21 @@ def _parser() -> argparse.ArgumentParser:
     _common(p)
     p.set_defaults(do=_data_prepare)
     p = inner.add_parser("info", help="what a prepared dataset holds, and what was dropped and why")
-    p.add_argument("dir", type=Path, metavar="DIR")
+    p.add_argument("dir", type=_path, metavar="DIR")
     _common(p)
     p.set_defaults(do=_data_info)
 
     p = verbs.add_parser(
         "evaluate", help="recompute a run's test metrics from its weights, or hold scores against truth"
     )
-    p.add_argument("run", type=Path, metavar="RUN")
-    p.add_argument("--truth", type=Path, metavar="FILE", help="item_id, attribute, value")
-    p.add_argument("--map", type=Path, metavar="FILE", help="their attribute names to ours")
+    p.add_argument("run", type=_path, metavar="RUN")
+    p.add_argument("--truth", type=_path, metavar="FILE", help="item_id, attribute, value")
+    p.add_argument("--map", type=_path, metavar="FILE", help="their attribute names to ours")
     _common(p)
     p.set_defaults(do=_evaluate)
 
     p = verbs.add_parser("explain", help="why these items for this user")
-    p.add_argument("run", type=Path, metavar="RUN")
+    p.add_argument("run", type=_path, metavar="RUN")
     p.add_argument("--user", required=True, metavar="U")
     p.add_argument("--item", metavar="I")
     p.add_argument("--k", type=_positive, default=None, help="how many items (default: explain.k)")
@@ -134,15 +167,15 @@ def _parser() -> argparse.ArgumentParser:
     p.set_defaults(do=_explain)
 
     p = verbs.add_parser("export", help="a case study as one file")
-    p.add_argument("run", type=Path, metavar="RUN")
+    p.add_argument("run", type=_path, metavar="RUN")
     p.add_argument("--user", required=True, metavar="U")
     p.add_argument("--format", required=True, choices=["html", "json", "md", "png"])
-    p.add_argument("--out", type=Path, required=True, metavar="FILE")
+    p.add_argument("--out", type=_path, required=True, metavar="FILE")
     _common(p)
     p.set_defaults(do=_export)
 
     p = verbs.add_parser("app", help="open the dashboard on a run")
-    p.add_argument("run", type=Path, metavar="RUN")
+    p.add_argument("run", type=_path, metavar="RUN")
     p.add_argument("--port", type=int, default=8501)
     p.add_argument("--headless", action="store_true", help="do not open a browser")
     _common(p)
@@ -150,7 +183,13 @@ def _parser() -> argparse.ArgumentParser:
 
     p = verbs.add_parser("bench", help="measure against what one would use instead")
     p.add_argument("name", metavar="NAME")
-    p.add_argument("--json", type=Path, dest="json_file", metavar="FILE", help="write the rows here")
+    p.add_argument("--json", type=_path, dest="json_file", metavar="FILE", help="write the rows here")
+    p.add_argument("--data", type=_path, metavar="DIR", help="a prepared dataset (default: generated)")
+    p.add_argument("--models", type=_names, metavar="A,B", help="backbones (default: all)")
+    p.add_argument("--epochs", type=_positive, metavar="N")
+    p.add_argument("--threads", type=_positive, metavar="N", help="for both sides (default: all cores)")
+    p.add_argument("--out", type=_path, metavar="DIR", help="where figures and their numbers go")
+    p.add_argument("--quick", action="store_true", default=None, help="tiny sizes, to see that it runs")
     p.add_argument("--quiet", action="store_true")
     p.set_defaults(do=_bench)
     return parser
@@ -160,6 +199,17 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 1 or more")
     return int(text)
+
+
+def _path(text: str) -> Path:
+    # Path("") is the current folder, which nobody means.
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -273,7 +323,8 @@ def _bench(args: argparse.Namespace) -> None:
 
     if args.name not in BENCHES:
         raise InputError(f"no bench '{args.name}': {nearest(args.name, BENCHES)}")
-    run_bench(args.name, json_file=args.json_file, progress=Progress(quiet=args.quiet))
+    options = {key: getattr(args, key) for key in ("data", "models", "epochs", "threads", "out", "quick")}
+    run_bench(args.name, json_file=args.json_file, progress=Progress(quiet=args.quiet), **options)
 
 
 if __name__ == "__main__":

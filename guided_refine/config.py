@@ -11,13 +11,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from guided_refine.errors import InputError, nearest
+from guided_refine.errors import InputError, nearest, plain_fault
 from guided_refine.files import sha256_json
 from guided_refine.strict_yaml import parse_yaml
 
-BACKBONES = ("gru4rec", "sasrec", "bert4rec")
+BACKBONES = ("gru4rec", "gru4rec_parallel", "sasrec", "bert4rec")
+#: Those that divide their width among attention heads.
+WITH_HEADS = ("sasrec", "bert4rec")
 VARIANTS = (
     "base",
     "refined",
@@ -29,6 +39,7 @@ VARIANTS = (
     "trainable_columns",
     "untuned",
 )
+BASELINES = ("random", "popularity", "popularity_last_week", "item_knn", "ease")
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -41,7 +52,17 @@ _IN_WORDS = {
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python counts true as 1, so that `layers: true` would pass."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, bool) and kind is not bool:
+                raise ValueError(f"{str(part).lower()} is no value for this key")
+        return value
 
 
 class DataConfig(_Section):
@@ -110,6 +131,16 @@ class TuneConfig(_Section):
     save_every: int = Field(20, ge=1)
 
 
+_LOSS_DEFAULTS: dict[str, Any] = {"negatives": 256, "negative_sampling": "uniform", "gbce_t": 0.75}
+_LOSS_READS = {
+    "cross_entropy": (),
+    "sampled_softmax": ("negatives", "negative_sampling"),
+    "gbce": ("negatives", "gbce_t"),
+    "bce": (),
+    "bpr_max": ("negatives", "negative_sampling"),
+}
+
+
 class TrainConfig(_Section):
     """Training of every backbone and variant: the same width, steps and stopping rule for all."""
 
@@ -124,11 +155,33 @@ class TrainConfig(_Section):
     batch_size: int = Field(128, ge=1)
     max_epochs: int = Field(200, ge=1)
     patience: int = Field(10, ge=1, description="epochs without a better validation NDCG@10 before stopping")
+    loss: Literal["cross_entropy", "sampled_softmax", "gbce", "bce", "bpr_max"] = "cross_entropy"
+    negatives: int | None = Field(None, ge=1, description="items a target is compared with; default 256")
+    negative_sampling: Literal["uniform", "popularity"] | None = Field(
+        None, description="how negatives are drawn; default uniform"
+    )
+    gbce_t: float | None = Field(None, ge=0, le=1, description="0: plain BCE, 1: calibrated; default 0.75")
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="what the softmax over the catalog multiplies in; the rest stays float32"
+        "float32",
+        description="what the softmax over the whole catalog multiplies in; the rest stays float32",
     )
     device: Device = "auto"
     threads: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _keys_of_the_loss(self) -> TrainConfig:
+        """Defaults for the keys that the loss reads; a value for one that it does not read is refused."""
+        for key, default in _LOSS_DEFAULTS.items():
+            if key not in _LOSS_READS[self.loss] and getattr(self, key) is not None:
+                readers = [loss for loss, keys in _LOSS_READS.items() if key in keys]
+                raise ValueError(
+                    f"loss {self.loss} does not read {key} (only {', '.join(readers)}); remove {key}"
+                )
+            if key in _LOSS_READS[self.loss] and getattr(self, key) is None:
+                setattr(self, key, default)
+        if self.precision != "float32" and self.loss != "cross_entropy":
+            raise ValueError(f"precision {self.precision} is for loss cross_entropy only; remove precision")
+        return self
 
 
 class BaseConfig(_Section):
@@ -156,8 +209,27 @@ class EvaluateConfig(_Section):
     ks: list[int] = Field(default_factory=lambda: [5, 10, 20])
     bootstrap: int = Field(2000, ge=100)
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    baselines: list[str] = Field(
+        default_factory=lambda: ["random", "popularity", "popularity_last_week"],
+        description="simple recommenders measured beside the models; item_knn and ease are chosen on validation",
+    )
+    sampled_negatives: int | None = Field(
+        None,
+        ge=1,
+        description="besides full ranking, rank among this many sampled items; only to compare with papers",
+    )
     truth: str | None = Field(None, description="item_id, attribute, value: what scores are held against")
     truth_map: str | None = None
+
+    @field_validator("baselines")
+    @classmethod
+    def _known_once(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name not in BASELINES:
+                raise ValueError(f"no baseline '{name}': {nearest(name, BASELINES)}")
+            if value.count(name) > 1:
+                raise ValueError(f"{name} is given twice")
+        return value
 
     @field_validator("ks")
     @classmethod
@@ -184,7 +256,9 @@ class Config(_Section):
     llm: str = "builtin"
     llm_options: LLMOptions = LLMOptions()
     tune: TuneConfig = TuneConfig()
-    backbones: list[Literal["gru4rec", "sasrec", "bert4rec"]] = Field(default=["sasrec"], min_length=1)
+    backbones: list[Literal["gru4rec", "gru4rec_parallel", "sasrec", "bert4rec"]] = Field(
+        default=["sasrec"], min_length=1
+    )
     train: TrainConfig = TrainConfig()
     base: BaseConfig = BaseConfig()
     refine: RefineConfig = RefineConfig()
@@ -198,9 +272,13 @@ class Config(_Section):
     @field_validator("variants", mode="before")
     @classmethod
     def _list_or_mapping(cls, value: Any) -> Any:
+        if value == {}:
+            raise ValueError("needs at least one backbone, such as {sasrec: [base, refined]}")
         for names in value.values() if isinstance(value, dict) else [value]:
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise ValueError(f"expected a list of names, or such a list per backbone, not {names!r}")
+            if not names:
+                raise ValueError("needs at least one name, such as [base]")
         return value
 
     @field_validator("backbones", "seeds")
@@ -217,9 +295,29 @@ class Config(_Section):
         for backbone, variants in per_backbone.items():
             if backbone and backbone not in BACKBONES:
                 raise ValueError(f"variants: no backbone '{backbone}': {nearest(backbone, BACKBONES)}")
+            if backbone and backbone not in self.backbones:
+                raise ValueError(
+                    f"variants: {backbone} is not among the backbones ({', '.join(self.backbones)}); "
+                    "add it there or remove it here"
+                )
             for variant in variants:
                 if variant not in VARIANTS:
                     raise ValueError(f"variants: no variant '{variant}': {nearest(variant, VARIANTS)}")
+        return self
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Config:
+        """Refuse heads that do not divide a width; one's own base embeddings bring a width that only a run knows."""
+        widths = {"refine.width": self.refine.width}
+        if self.base.embeddings is None:
+            widths["train.width"] = self.train.width
+        for key, width in widths.items():
+            if width and width % self.train.heads and set(self.backbones) & set(WITH_HEADS):
+                fitting = [str(heads) for heads in range(1, width + 1) if width % heads == 0]
+                raise ValueError(
+                    f"train.heads: {self.train.heads} heads do not divide {key} {width}; "
+                    f"fitting: {', '.join(fitting)}"
+                )
         return self
 
     @property
@@ -273,6 +371,24 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     return config
 
 
+#: Keys of earlier versions that changed no result that is still in the folder; a run's own config may hold them.
+_RETIRED = (("llm_options", "pretrain_minutes"),)
+
+
+def load_run_config(path: Path) -> Config:
+    """Read the config that a run folder keeps, also of a run that an earlier version made. Raises `InputError`."""
+    try:
+        raw = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{path} is not the config of a run")
+    for section, key in _RETIRED:
+        if isinstance(raw.get(section), dict):
+            raw[section].pop(key, None)
+    return parse_config(raw, str(path))
+
+
 def parse_config(raw: dict[str, Any], where: str = "config") -> Config:
     """Validate a mapping; raises `InputError`.
 
@@ -291,11 +407,9 @@ def parse_config(raw: dict[str, Any], where: str = "config") -> Config:
             raise InputError(
                 f"{where}: unknown key '{name}': {nearest(keys[-1], _keys_at(keys[:-1]))}"
             ) from error
-        message = first["msg"].removeprefix("Value error, ")
+        message = plain_fault(first)
         if first["type"] == "string_pattern_mismatch":
-            message = f"expected {_IN_WORDS.get(keys[-1], first['msg'])}"
-        if first["type"] != "value_error" and isinstance(first["input"], (str, int, float, type(None))):
-            message += f", not {first['input']!r}"
+            message = f"expected {_IN_WORDS.get(keys[-1], first['msg'])}, not {first['input']!r}"
         if first["type"] == "literal_error":
             message = f"'{first['input']}' is not known: {nearest(str(first['input']), _literals(first))}"
         raise InputError(f"{where}: {name + ': ' if name else ''}{message}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,7 @@ def test_help_needs_no_heavy_import() -> None:
         (["run", "none.yaml"], "none.yaml cannot be read"),
         (["bench", "scorin"], "did you mean 'scoring'?"),
         (["data", "prepare", "movielans", "x", "--out", "y"], "did you mean 'movielens'?"),
+        (["data", "prepare", "sample", "--out", ""], "--out: the path is empty"),
         (["data", "info", "nowhere"], "nowhere"),
         (["explain", "nowhere", "--user", "1"], "nowhere"),
         (["evaluate", "nowhere"], "nowhere"),
@@ -173,3 +175,50 @@ def test_wrong_config_values(
         capsys, "score", str(config), "--out", str(tmp_path / "run"), "--quiet", "--set", setting
     )
     assert said in message
+
+
+SLEEPER = """
+import sys, time
+from guided_refine import cli
+def sleep(args):
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    finally:
+        print("tidied", flush=True)
+cli._data_list = sleep
+sys.exit(cli.main(["data", "list"]))
+"""
+
+
+def test_sigterm_tidies_and_says_that_the_same_command_continues() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert out == "tidied\n"
+    assert err == "guided-refine: terminated; the same command continues where this stopped\n"
+
+
+def test_the_callers_own_answer_to_sigterm_is_left_alone() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert main(["data", "list", "--json"]) == 0
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        assert main(["data", "list", "--json"]) == 0
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_out_below_a_file_is_refused(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for out in (shop / "items.csv", shop / "items.csv" / "x", shop / "items.csv" / "x" / "y"):
+        said = sentence(capsys, "data", "prepare", "tables", str(shop), "--out", str(out))
+        assert f"{shop / 'items.csv'}" in said and "is a file; name a folder" in said
+    assert "File name too long" in sentence(
+        capsys, "data", "prepare", "tables", str(shop), "--out", str(shop.parent / ("x" * 300))
+    )

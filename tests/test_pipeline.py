@@ -336,3 +336,22 @@ def test_json_answer(small_config: Path, small_run: Path) -> None:
         command(small_config, small_run, "--json"), capture_output=True, text=True, check=True
     )
     assert len(json.loads(done.stdout)["rows"]) == 5
+
+
+def test_heads_that_ones_own_embeddings_do_not_allow_are_told(
+    small_config: Path, small_run: Path, tmp_path: Path
+) -> None:
+    items = len(pd.read_parquet(small_run / "data" / "items.parquet"))
+    np.save(tmp_path / "own.npy", np.random.default_rng(0).normal(size=(items, 8)).astype(np.float32))
+    settings = [
+        "variants=[base]",
+        "train.max_epochs=1",
+        "train.heads=3",
+        f"base.embeddings={tmp_path}/own.npy",
+    ]
+    config = load_config(small_config, ["backbones=[sasrec, gru4rec]", *settings])
+    folder = run(config, tmp_path / "own", config_folder=small_config.parent, until="train")
+    told = [line for line in folder.log.read_text().splitlines() if "attention heads" in line]
+    assert len(told) == 1
+    assert "sasrec/base/" in told[0]
+    assert "width 8 comes from base.embeddings; 2 attention heads instead of 3" in told[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +13,20 @@ from torch import Tensor
 from guided_refine.backbones.histories import Histories
 from guided_refine.backbones.model import SequenceModel
 from guided_refine.backbones.tables import ItemTable, UserTerm
+from guided_refine.backbones.topk import top_items
 from guided_refine.backbones.training import FitResult, torch_threads, train
-from guided_refine.backbones.validation import CPU_ELEMENTS
 from guided_refine.config import TrainConfig
 from guided_refine.data.dataset import Dataset
 from guided_refine.data.split import Part
 from guided_refine.errors import InputError, nearest
 from guided_refine.progress import Progress
 
+# Elements of one layer's states in one batch: what stays in a CPU's cache is read up to three times as fast.
+STATE_ELEMENTS = 1 << 19
+
 
 class Backbone:
-    """GRU4Rec, SASRec or BERT4Rec (`kind`) over an `ItemTable` and an optional `UserTerm`.
+    """GRU4Rec (padded or in lanes), SASRec or BERT4Rec (`kind`) over an `ItemTable` and an optional `UserTerm`.
 
     Weights start from `seed` (the encoder) and from what the table and term were given. The user term must
     number users as the dataset that `fit` gets.
@@ -140,9 +143,10 @@ class Backbone:
         self.model.eval()
         out = torch.zeros(len(histories), self.table.width)
         order = torch.argsort(histories.length, descending=True, stable=True)
+        context = self.model.encoder.context
         with torch_threads(self.config.threads):
-            for rows in order.split(512):
-                items, lengths, _ = histories.recent(rows, self.model.encoder.context)
+            for rows in order.split(max(16, STATE_ELEMENTS // (context * self.table.width))):
+                items, lengths, _ = histories.recent(rows, context)
                 out[rows] = self.model.state(items, lengths, own[rows], histories.length[rows])
         return out.numpy()
 
@@ -192,12 +196,8 @@ class Backbone:
             own = torch.from_numpy(rows)
             histories = Histories.stack([self.histories.sequence(int(u)).numpy() for u in rows])
         names = np.array([str(name) for name in users], dtype=object)
-        found = list(self._best(self._states(histories, own), histories, k, filter_viewed))
-        table = (
-            pd.concat(found, ignore_index=True) if found else _ranked(np.zeros((0, 0)), np.zeros((0, 0)), 0)
-        )
+        table = self._best(self._states(histories, own), histories, k, filter_viewed)
         table.insert(0, "user_id", names[table.pop("row").to_numpy()])
-        table["item_id"] = np.array(self.item_ids, dtype=object)[table["item_id"].to_numpy()]
         return table
 
     def recommend_for_history(
@@ -230,29 +230,27 @@ class Backbone:
             with torch.no_grad():
                 state = state + self.term.unknown(histories.flat[None, : len(item_ids)], given).numpy()
             source = "estimated" if given is None else "language model"
-        table = next(self._best(state, histories, k, filter_viewed)).drop(columns="row")
-        table["item_id"] = np.array(self.item_ids, dtype=object)[table["item_id"].to_numpy()]
+        table = self._best(state, histories, k, filter_viewed).drop(columns="row")
         table.attrs["user_scores"] = source
         return table
 
-    def _best(
-        self, states: np.ndarray, histories: Histories, k: int, filter_viewed: bool
-    ) -> Iterator[pd.DataFrame]:
-        """Frames of row, item_id (as a place in the catalog), rank, score; equal scores in catalog order."""
+    def _best(self, states: np.ndarray, histories: Histories, k: int, filter_viewed: bool) -> pd.DataFrame:
+        """A frame of row (of `states`), item_id, rank, score; equal scores in catalog order."""
         if k < 1:
             raise InputError(f"k must be 1 or more, not {k}")
-        vectors = torch.from_numpy(self.item_vectors())
-        batch = max(1, CPU_ELEMENTS // len(vectors))
-        for start in range(0, len(states), batch):
-            rows = torch.arange(start, min(start + batch, len(states)))
-            scores = torch.from_numpy(states)[rows] @ vectors.T
-            if filter_viewed:
-                at, viewed = histories.pairs(rows)
-                scores[at, viewed - 1] = -torch.inf
-            values, places = scores.sort(dim=1, descending=True, stable=True)
-            width = min(k, scores.shape[1])
-            frame = _ranked(values[:, :width].numpy(), places[:, :width].numpy(), start)
-            yield frame[np.isfinite(frame["score"])].reset_index(drop=True)
+        with torch_threads(self.config.threads):
+            values, places = top_items(
+                torch.from_numpy(states),
+                self.table.matrix().detach(),
+                k,
+                histories if filter_viewed else None,
+            )
+        # What was seen has the score -inf: such users get fewer rows.
+        row, column = np.nonzero(np.isfinite(values.numpy()))
+        item_ids = np.array(self.item_ids, dtype=object)[places.numpy()[row, column]]
+        return pd.DataFrame(
+            {"row": row, "item_id": item_ids, "rank": column + 1, "score": values.numpy()[row, column]}
+        )
 
     # ---------------------------------------------------------------- files
 
@@ -268,15 +266,3 @@ class Backbone:
         from guided_refine.backbones.storage import load_backbone
 
         return load_backbone(Path(folder))
-
-
-def _ranked(values: np.ndarray, places: np.ndarray, first: int) -> pd.DataFrame:
-    n, k = values.shape
-    return pd.DataFrame(
-        {
-            "row": np.repeat(np.arange(first, first + n), k),
-            "item_id": places.reshape(-1).astype(np.int64),
-            "rank": np.tile(np.arange(1, k + 1), n),
-            "score": values.reshape(-1).astype(np.float32),
-        }
-    )

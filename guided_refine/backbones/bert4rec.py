@@ -96,7 +96,7 @@ class BERT4Rec(Encoder):
         readable = (steps < lengths[:, None]) | (steps == 0)
         mask = None if bool(readable.all()) else readable[:, None, None, :]
         for block in self.blocks:
-            x = block(x, causal=False, mask=mask)
+            x = block(x, mask=mask)
         states: Tensor = self.head(x)
         return states
 

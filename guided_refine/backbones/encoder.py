@@ -1,12 +1,16 @@
-"""What the three encoders share: the interface, and the next-item objective of the two causal ones."""
+"""What the encoders share: the interface, and the next-item objective of the causal ones."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from guided_refine.backbones.histories import Histories, shuffled_batches
 
 
 @dataclass(frozen=True)
@@ -27,17 +31,39 @@ class Encoder(nn.Module, ABC):
     """Reads a padded batch of item numbers (events first, zeros behind) and gives a state per place.
 
     A state is compared with item vectors by dot product. `train_events` is how many recent events a training
-    window holds, `context` how many a prediction reads.
+    window holds, `context` how many a prediction reads; `in_batch_negatives` whether a sampled loss takes the batch's
+    other targets as negatives too.
     """
 
     train_events: int
     context: int
+    in_batch_negatives = False
 
     @abstractmethod
     def examples(
         self, items: Tensor, lengths: Tensor, skipped: Tensor, generator: torch.Generator
     ) -> Examples:
         """Training inputs and targets from windows (batch, length); `skipped` (batch,) events came before them."""
+
+    def batches(
+        self, histories: Histories, users: Tensor, lengths: Tensor, size: int, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Examples]]:
+        """One epoch: for each batch of up to `size` users their rows (batch,) and what is trained.
+
+        `users` are rows of `histories`, `lengths` the events of their training windows; both on the CPU.
+        """
+        for picked in shuffled_batches(lengths, size, generator):
+            rows = users[picked].to(histories.flat.device)
+            yield rows, self.examples(*histories.recent(rows, self.train_events), generator)
+
+    def n_batches(self, lengths: Tensor, size: int) -> int:
+        """How many batches an epoch has, for the display of progress."""
+        return math.ceil(len(lengths) / size)
+
+    def read(self, examples: Examples, vectors: Tensor) -> Tensor:
+        """States at every place of a training batch, shape (batch, length, width)."""
+        states: Tensor = self(examples.inputs, examples.lengths, vectors)
+        return states
 
     @abstractmethod
     def forward(self, items: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:
@@ -75,9 +101,12 @@ class CausalEncoder(Encoder):
 
 
 def embed(items: Tensor, vectors: Tensor) -> Tensor:
-    """Item vectors of item numbers, zeros for padding: (batch, length) -> (batch, length, width)."""
-    padded = torch.cat([vectors.new_zeros(1, vectors.shape[1]), vectors])
-    return nn.functional.embedding(items, padded)
+    """Item vectors of item numbers: (batch, length) -> (batch, length, width).
+
+    Padding gets some item's vector. A causal encoder never reads it, as it stands behind the events, and a row of
+    zeros before the table would cost a copy of a large one in every step.
+    """
+    return nn.functional.embedding((items - 1).clamp(min=0), vectors)
 
 
 def fitting_heads(width: int, wanted: int) -> int:

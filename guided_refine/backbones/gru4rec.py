@@ -3,7 +3,8 @@
 Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016,
 https://arxiv.org/abs/1511.06939, and Hidasi and Karatzoglou, CIKM 2018, https://arxiv.org/abs/1706.03847
 
-This is the form used for long user histories in recent comparisons, not the official session-parallel trainer.
+This is the form used for long user histories in recent comparisons; the official session-parallel trainer is
+`gru4rec_parallel`.
 
 Differences from the original:
 
@@ -11,7 +12,7 @@ Differences from the original:
 |--------------|-----------------------------------------|------------------------------|-----|
 | batches      | session-parallel, state carried over    | one padded row per user      | a history is one row |
 | gradients    | cut after each step                     | through the whole window     | long histories gain |
-| loss         | BPR-max or cross-entropy, sampled items | full softmax cross-entropy   | same loss for all |
+| loss         | BPR-max or cross-entropy, sampled items | full softmax (`train.loss`)  | same loss for all |
 | optimiser    | Adagrad with momentum                   | AdamW                        | same for all |
 | item vectors | separate or tied                        | tied                         | one refined table |
 | output       | the state itself                        | a linear map of the state    | leaves (-1, 1) |
@@ -29,6 +30,20 @@ from guided_refine.backbones.encoder import CausalEncoder, embed
 from guided_refine.config import TrainConfig
 
 
+def gru_layers(width: int, config: TrainConfig) -> nn.GRU:
+    """`config.layers` GRU layers from `width` to `width`; (batch, length, width) in and out."""
+    between = config.dropout if config.layers > 1 else 0.0
+    gru = nn.GRU(width, width, config.layers, batch_first=True, dropout=between)
+    for name, weight in gru.named_parameters():
+        if "weight" in name:
+            # One block per gate, each as orthogonal or Xavier as its role asks.
+            for gate in weight.data.chunk(3):
+                (nn.init.orthogonal_ if "hh" in name else nn.init.xavier_uniform_)(gate)
+        else:
+            nn.init.zeros_(weight)
+    return gru
+
+
 class GRU4Rec(CausalEncoder):
     """GRU over item vectors; a linear map of its state is compared with the same vectors (tied).
 
@@ -40,15 +55,7 @@ class GRU4Rec(CausalEncoder):
 
     def __init__(self, width: int, config: TrainConfig) -> None:
         super().__init__(config.max_length)
-        between = config.dropout if config.layers > 1 else 0.0
-        self.gru = nn.GRU(width, width, config.layers, batch_first=True, dropout=between)
-        for name, weight in self.gru.named_parameters():
-            if "weight" in name:
-                # One block per gate, each as orthogonal or Xavier as its role asks.
-                for gate in weight.data.chunk(3):
-                    (nn.init.orthogonal_ if "hh" in name else nn.init.xavier_uniform_)(gate)
-            else:
-                nn.init.zeros_(weight)
+        self.gru = gru_layers(width, config)
         self.dropout = Dropout(config.dropout)
         self.project = nn.Linear(width, width)
 

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from guided_refine.backbones.bert4rec import BERT4Rec
 from guided_refine.backbones.encoder import Encoder, Examples
 from guided_refine.backbones.gru4rec import GRU4Rec
-from guided_refine.backbones.loss import chunked_cross_entropy
+from guided_refine.backbones.gru4rec_parallel import GRU4RecParallel
+from guided_refine.backbones.losses.bce import bce
+from guided_refine.backbones.losses.bpr_max import bpr_max
+from guided_refine.backbones.losses.deck import Deck
+from guided_refine.backbones.losses.full_cross_entropy import full_cross_entropy
+from guided_refine.backbones.losses.gbce import gbce
+from guided_refine.backbones.losses.sampled_softmax import sampled_softmax
 from guided_refine.backbones.randomness import ENCODER, derived_seed, seeded
 from guided_refine.backbones.sasrec import SASRec
 from guided_refine.backbones.tables import ItemTable, UserTerm
 from guided_refine.config import TrainConfig
 from guided_refine.errors import InputError, nearest
 
-ENCODERS: dict[str, type[GRU4Rec] | type[SASRec] | type[BERT4Rec]] = {
+ENCODERS: dict[str, type[GRU4Rec] | type[GRU4RecParallel] | type[SASRec] | type[BERT4Rec]] = {
     "gru4rec": GRU4Rec,
+    "gru4rec_parallel": GRU4RecParallel,
     "sasrec": SASRec,
     "bert4rec": BERT4Rec,
+}
+
+#: (states (places, width), item vectors, targets (places,), deck, config) -> mean loss.
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor, Deck, TrainConfig], Tensor]] = {
+    "cross_entropy": full_cross_entropy,
+    "sampled_softmax": sampled_softmax,
+    "gbce": gbce,
+    "bce": bce,
+    "bpr_max": bpr_max,
 }
 
 
@@ -40,23 +57,25 @@ class SequenceModel(nn.Module):
             raise InputError(f"no backbone '{kind}': {nearest(kind, ENCODERS)}")
         with seeded(derived_seed(seed, ENCODER)):
             self.encoder: Encoder = ENCODERS[kind](table.width, config)
-        self.precision: torch.dtype = getattr(torch, config.precision)
+        self.config = config
         self.table = table
         self.term = term
 
-    def loss(self, users: Tensor, examples: Examples) -> tuple[Tensor, int]:
-        """Mean cross-entropy over the catalog at the trained places, and how many places there were.
+    def loss(self, users: Tensor, examples: Examples, deck: Deck) -> tuple[Tensor, int]:
+        """Mean of `config.loss` at the trained places, and how many places there were.
 
-        `users` (batch,) are numbers the user term knows.
+        `users` (batch,) are numbers the user term knows; `deck` deals the negatives of a sampled loss.
         """
         vectors = self.table.matrix()
         trained = examples.targets > 0
-        states = self.encoder(examples.inputs, examples.lengths, vectors)[trained]
+        states = self.encoder.read(examples, vectors)[trained]
         if self.term is not None:
             rows = users[:, None].expand_as(trained)[trained]
             states = states + self.term(rows, examples.seen[trained][:, None])[:, 0]
         targets = examples.targets[trained] - 1
-        return chunked_cross_entropy(states, vectors, targets, dtype=self.precision), len(targets)
+        if self.encoder.in_batch_negatives:
+            deck = deck.beside(targets)
+        return LOSSES[self.config.loss](states, vectors, targets, deck, self.config), len(targets)
 
     def state(self, items: Tensor, lengths: Tensor, users: Tensor, seen: Tensor) -> Tensor:
         """What is compared with item vectors to predict the next event, shape (batch, width).

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from guided_refine.backbones.checkpoint import Checkpoint, Counters, fingerprint
-from guided_refine.backbones.histories import Histories, shuffled_batches
+from guided_refine.backbones.histories import Histories
+from guided_refine.backbones.losses.deck import Deck
 from guided_refine.backbones.model import SequenceModel
-from guided_refine.backbones.randomness import BATCHES, DROPOUT, derived_seed, seeded
+from guided_refine.backbones.randomness import BATCHES, DROPOUT, NEGATIVES, derived_seed, seeded
 from guided_refine.backbones.validation import Validation
 from guided_refine.config import TrainConfig
 from guided_refine.data.dataset import Dataset
@@ -114,6 +115,8 @@ class _Loop:
             )
         self.lengths = lengths[self.users].clamp(max=model.encoder.train_events)
         self.histories = Histories.stack(sequences, device)
+        flat = self.histories.flat
+        self.counts = torch.bincount(flat[flat > 0] - 1, minlength=dataset.n_items)
         self.validation = Validation(dataset, device)
         self.trained = {n: w for n, w in model.named_parameters() if w.requires_grad}
         self.optimiser = torch.optim.AdamW(
@@ -135,7 +138,7 @@ class _Loop:
     def run(self, saved: Checkpoint | None, progress: Progress) -> FitResult:
         """Epochs until patience or `max_epochs` ends them; then the best weights are put back."""
         config, counters = self.config, self.counters
-        per_epoch = math.ceil(len(self.users) / config.batch_size)
+        per_epoch = self.model.encoder.n_batches(self.lengths, config.batch_size)
         with progress.task("train", total=config.max_epochs * per_epoch) as task:
             task.advance(counters.epoch * per_epoch)
             while counters.epoch < config.max_epochs and self._waited < config.patience:
@@ -175,14 +178,17 @@ class _Loop:
         self.counters.epoch += 1
         counters, epoch = self.counters, self.counters.epoch
         generator = torch.Generator().manual_seed(derived_seed(self.seed, BATCHES, epoch))
+        negatives = torch.Generator().manual_seed(derived_seed(self.seed, NEGATIVES, epoch))
+        deck = Deck(self.counts, self.config.negative_sampling or "uniform", negatives, self.device)
         torch.manual_seed(derived_seed(self.seed, DROPOUT, epoch))
         self.model.train()
         total, places = 0.0, 0
         shown = {"ndcg": counters.best} if counters.best_epoch else {}
-        for picked in shuffled_batches(self.lengths, self.config.batch_size, generator):
-            rows = self.users[picked].to(self.device)
-            window = self.histories.recent(rows, self.model.encoder.train_events)
-            loss, count = self.model.loss(rows, self.model.encoder.examples(*window, generator))
+        batches = self.model.encoder.batches(
+            self.histories, self.users, self.lengths, self.config.batch_size, generator
+        )
+        for rows, examples in batches:
+            loss, count = self.model.loss(rows, examples, deck)
             self.optimiser.zero_grad()
             loss.backward()
             counters.steps += 1

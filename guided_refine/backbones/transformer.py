@@ -1,4 +1,4 @@
-"""One pre-norm transformer block, shared by SASRec and BERT4Rec."""
+"""BERT4Rec's transformer block: attention in both directions."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class TransformerBlock(nn.Module):
         )
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, *, causal: bool, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """`mask` (batch, 1, 1, length): True where a place may be read; None reads all."""
         batch, length, width = x.shape
         projected = self.project_in(self.attention_norm(x)).view(
             batch, length, 3, self.heads, width // self.heads
         )
         q, k, v = projected.permute(2, 0, 3, 1, 4)
-        read = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        read = scaled_dot_product_attention(q, k, v, attn_mask=mask)
         x = x + self.dropout(self.project_out(read.transpose(1, 2).reshape(batch, length, width)))
         fed: Tensor = x + self.dropout(self.feed_forward(self.feed_norm(x)))
         return fed

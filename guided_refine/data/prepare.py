@@ -14,11 +14,11 @@ import numpy as np
 
 from guided_refine.config import DataConfig
 from guided_refine.data import filtering
-from guided_refine.data.raw import Arrays, RawData
+from guided_refine.data.raw import BLANKS, Arrays, RawData
 from guided_refine.data.readers import READERS
 from guided_refine.data.text import item_texts, text_columns
 from guided_refine.errors import InputError, nearest
-from guided_refine.files import sha256_file, write_json, write_parquet
+from guided_refine.files import cannot_write, sha256_file, write_json, write_parquet
 from guided_refine.progress import Progress
 
 if TYPE_CHECKING:
@@ -108,8 +108,13 @@ def _ordered_by(rows: Arrays) -> str:
 
 
 def _refuse_own_source(source: Path | None, out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file; name a folder")
+    try:
+        file = next((place for place in (out, *out.parents) if place.exists() and not place.is_dir()), None)
+    except OSError as error:  # a name that is too long, a folder that cannot be entered
+        raise cannot_write(error, out) from error
+    if file is not None:
+        within = "" if file == out else f" lies in {file}, which"
+        raise InputError(f"--out {out}{within} is a file; name a folder")
     if source is None or not source.exists():
         return
     folder = source if source.is_dir() else source.parent
@@ -148,8 +153,14 @@ def _complete(raw: RawData, shown: str) -> Arrays:
 
 def _refuse_empty(rows: Arrays, raw: RawData, shown: str) -> None:
     if not len(rows):
+        blanks = raw.tally.dropped.get(BLANKS)
+        remedy = ""
+        if blanks:
+            remedy = (
+                f"; {blanks.rows} of them match without blanks before and after the ids: remove such blanks"
+            )
         raise InputError(
-            f"{shown}: nothing is left of {raw.tally.rows_read} rows; dropped: {raw.tally.summary()}"
+            f"{shown}: nothing is left of {raw.tally.rows_read} rows; dropped: {raw.tally.summary()}{remedy}"
         )
 
 
@@ -229,7 +240,10 @@ def _write(
 ) -> None:
     splits, frame = split_places(str(info["name"]), items, interactions, options)
     # From here until the new info.json the folder must not pass for the old dataset.
-    (out / "info.json").unlink(missing_ok=True)
+    try:
+        (out / "info.json").unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(error, out / "info.json") from error
     tables = {"items": items, "interactions": interactions, "splits": frame, **extras}
     for table, content in tables.items():
         write_parquet(out / f"{table}.parquet", content)

@@ -28,6 +28,8 @@ Row = tuple[int, Any, Any, Any, Any, Any]
 
 _MISSING = frozenset({"", "nan", "none", "null", "na", "<na>", "\\n"})
 _BLOCK = 10_000
+BLANKS = "unknown item (known without the blanks around its id)"
+"""Reason of a dropped row whose item is in the catalog, but for blanks."""
 # Further columns must not stand where ours do; `text` is what `prepare` writes.
 _RESERVED = {"item_id": "other_id", "title": "other_title", "text": "about"}
 
@@ -120,6 +122,7 @@ class Catalog:
         self.codes: dict[str, int] = {}
         self._tally = tally
         self._titles: list[str] = []
+        self._rows = array("q")
         self._fields: list[dict[str, str]] = []
 
     def __len__(self) -> int:
@@ -133,19 +136,25 @@ class Catalog:
         title: Any,
         fields: Mapping[str, Any],
         *,
+        path: object = None,
         on_duplicate: Literal["stop", "keep_first"] = "stop",
     ) -> None:
-        """Take one item. `on_duplicate`: raise `InputError`, or keep the first and count the rest."""
+        """Take one item. `on_duplicate`: raise `InputError` that names `path`, or keep the first and count the rest."""
         name = as_id(item_id)
         if not name:
             self._tally.catalog_fault("item without an id", file, row)
             return
         if name in self.codes:
             if on_duplicate == "stop":
-                raise InputError(f"{file} row {row}: item_id '{name}' occurs twice; keep one row per item")
+                first = self._rows[self.codes[name]]
+                raise InputError(
+                    f"{path or file} row {row}: item_id '{name}' occurs twice, first in row {first}; "
+                    "keep one row per item"
+                )
             self._tally.note("item listed more than once (first kept)", file, row, name)
             return
         self.codes[name] = len(self._titles)
+        self._rows.append(row)
         self._titles.append(clean(flatten(title)))
         cleaned = ((_RESERVED.get(key, key), clean(flatten(value))) for key, value in fields.items())
         self._fields.append({key: text for key, text in cleaned if text})
@@ -256,14 +265,15 @@ class Events:
     """A growing log of interactions with known items, 40 bytes a row."""
 
     def __init__(
-        self, catalog: Catalog, tally: Tally, *, min_rating: float | None, progress: Progress | None
+        self, catalog: Catalog, tally: Tally, *, min_rating: float | None, progress: Progress
     ) -> None:
         self.users: dict[str, int] = {}
         self._catalog, self._tally = catalog, tally
-        self._min_rating, self._progress = min_rating, progress or Progress(quiet=True)
+        self._min_rating, self._progress = min_rating, progress
         self._user, self._item = array("i"), array("i")
         self._rating, self._time, self._position = array("f"), array("d"), array("d")
         self._row = array("q")
+        self._bare: set[str] | None = None
         self._starts: list[int] = []
         self._files: list[str] = []
 
@@ -288,7 +298,7 @@ class Events:
                     continue
                 code = known.get(item)
                 if code is None:
-                    fault("unknown item", file, row, item)
+                    fault(BLANKS if self._is_known_bare(item) else "unknown item", file, row, item)
                     continue
                 try:
                     value = number(rating)
@@ -319,6 +329,14 @@ class Events:
         self._tally.filtered("below min_rating", low)
         self._tally.filtered("no rating (min_rating is set)", unrated)
 
+    def _is_known_bare(self, item: str) -> bool:
+        """True when only blanks around an id, here or in the catalog, keep it from being known."""
+        if self._bare is None:
+            # Only what differs: most catalogs have no such id.
+            self._bare = {name.strip() for name in self._catalog.codes if name != name.strip()}
+        bare = item.strip()
+        return bare in self._bare or bare in self._catalog.codes
+
     def place(self, index: int, row: int) -> tuple[str, int]:
         """File and row number of the kept row `index` (counted in file order)."""
         return self._files[bisect_right(self._starts, index) - 1], row
@@ -342,12 +360,16 @@ class Events:
 
 @dataclass
 class RawData:
-    """What a reader fills. `extras`: further frames to lie beside the dataset, by file name without suffix."""
+    """What a reader fills. `extras`: further frames to lie beside the dataset, by file name without suffix.
+
+    `progress` is told of what takes long.
+    """
 
     catalog: Catalog
     events: Events
     tally: Tally
     extras: dict[str, pd.DataFrame] = field(default_factory=dict)
+    progress: Progress = field(default_factory=lambda: Progress(quiet=True))
 
     @classmethod
     def empty(
@@ -363,4 +385,6 @@ class RawData:
         """
         tally = Tally(strict=strict)
         catalog = Catalog(tally)
-        return cls(catalog, Events(catalog, tally, min_rating=min_rating, progress=progress), tally)
+        progress = progress or Progress(quiet=True)
+        events = Events(catalog, tally, min_rating=min_rating, progress=progress)
+        return cls(catalog, events, tally, progress=progress)

@@ -16,6 +16,7 @@ import numpy as np
 
 from guided_refine.data.sample_catalog import ATTRIBUTES, draw_catalog
 from guided_refine.errors import InputError, nearest
+from guided_refine.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,8 @@ _CARED_FOR = 4
 _DRIFT_STEP, _DRIFT_PULL = 0.14, 0.06
 _START, _YEARS = 1_546_300_800, 4
 _DAY = 86_400.0
+# Films times users that are weighed at once: bounds memory, not the result.
+_WEIGHED_AT_ONCE = 4_000_000
 
 OPTIONS: dict[str, type] = {"seed": int, "n_items": int, "n_users": int, "drift": float, "popularity": float}
 
@@ -51,7 +54,13 @@ class Sample:
 
 
 def generate(
-    seed: int = 0, *, n_items: int = 500, n_users: int = 2000, drift: float = 1.0, popularity: float = 1.0
+    seed: int = 0,
+    *,
+    n_items: int = 500,
+    n_users: int = 2000,
+    drift: float = 1.0,
+    popularity: float = 1.0,
+    progress: Progress | None = None,
 ) -> Sample:
     """Draw the sample. `drift` and `popularity` scale how much taste wanders and how skewed demand is.
 
@@ -74,11 +83,12 @@ def generate(
         if not 0 <= scale <= 10:
             raise InputError(f"sample: {name} is {scale}, but must lie between 0 and 10")
     films, people = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
-    items, values, sequel = draw_catalog(films, n_items)
+    progress = progress or Progress(quiet=True)
+    items, values, sequel = draw_catalog(films, n_items, progress)
     appeal = _POPULARITY * popularity * _appeal(films, values)
     lengths = _lengths(people, n_users)
     tastes = _tastes(people, lengths, drift)
-    chosen = _watch(people, values, appeal, sequel, tastes, lengths)
+    chosen = _watch(people, values, appeal, sequel, tastes, lengths, progress)
     digits = max(4, len(str(n_users)))
     user_ids = np.array([f"u{user + 1:0{digits}d}" for user in range(n_users)], dtype=object)
     held = np.arange(LONGEST) < lengths[:, None]
@@ -118,7 +128,7 @@ def read(source: Path | None, options: dict[str, Any], raw: RawData) -> None:
             raise InputError(
                 f"data.options: {name} is {value!r}, expected {'a number' if float in allowed else 'a whole number'}"
             )
-    sample = generate(**options)
+    sample = generate(**options, progress=raw.progress)
     for row, film in enumerate(sample.items.itertuples(index=False), start=1):
         fields = {"genres": film.genres, "year": film.year, "description": film.description}
         raw.catalog.add("sample items", row, film.item_id, film.title, fields)
@@ -165,26 +175,31 @@ def _watch(
     sequel: np.ndarray,
     tastes: np.ndarray,
     lengths: np.ndarray,
+    progress: Progress,
 ) -> np.ndarray:
     """Places of the films each user sees, in order, shape (users, LONGEST); -1 after a history's end."""
     signed = (2 * values - 1).astype(np.float32)
-    likeness = signed @ signed.T / np.float32(signed.shape[1] ** 0.5)
     chosen = np.full((len(lengths), LONGEST), -1)
-    seen = np.zeros((len(lengths), len(values)), dtype=bool)
-    for step in range(int(lengths.max())):
-        users = np.flatnonzero(lengths > step)
-        utility = _TASTE * tastes[users, step].astype(np.float32) @ signed.T + appeal.astype(np.float32)
-        if step:
-            last = chosen[users, step - 1]
-            utility += _MOOD * likeness[last]
-            follows = np.flatnonzero(sequel[last] >= 0)
-            utility[follows, sequel[last[follows]]] += _SEQUEL
-        # Gumbel noise is -log of a standard exponential, which in single precision can be 0.
-        noise = rng.standard_exponential(utility.shape, dtype=np.float32)
-        utility -= np.log(np.maximum(noise, np.float32(1e-8)))
-        utility[seen[users]] = -np.inf
-        chosen[users, step] = utility.argmax(axis=1)
-        seen[users, chosen[users, step]] = True
+    block = max(1, _WEIGHED_AT_ONCE // len(values))
+    with progress.task("draw histories", total=int(lengths.sum())) as task:
+        for step in range(int(lengths.max())):
+            present = np.flatnonzero(lengths > step)
+            for begin in range(0, len(present), block):
+                users = present[begin : begin + block]
+                utility = _TASTE * tastes[users, step].astype(np.float32) @ signed.T
+                utility += appeal.astype(np.float32)
+                if step:
+                    last = chosen[users, step - 1]
+                    likeness = signed[last] @ signed.T / np.float32(signed.shape[1] ** 0.5)
+                    utility += _MOOD * likeness
+                    follows = np.flatnonzero(sequel[last] >= 0)
+                    utility[follows, sequel[last[follows]]] += _SEQUEL
+                # Gumbel noise is -log of a standard exponential, which in single precision can be 0.
+                noise = rng.standard_exponential(utility.shape, dtype=np.float32)
+                utility -= np.log(np.maximum(noise, np.float32(1e-8)))
+                utility[np.arange(len(users))[:, None], chosen[users, :step]] = -np.inf
+                chosen[users, step] = utility.argmax(axis=1)
+                task.advance(len(users))
     return chosen
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from guided_refine.data import sample_phrases as words
+from guided_refine.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +49,8 @@ _GENRES: dict[str, tuple[float, dict[str, float]]] = {
     "Musical": (-1.0, {"romance": 1.0, "humour": 0.6, "darkness": -1.0}),
 }
 _GENRE_NOISE, _NO_GENRE = 1.6, 0.1
+# After so many titles that are taken, a film takes one of them and a number: there are some thousand without.
+_TRIES = 12
 
 _SHORTEST, _LONGEST = 25, 55
 _MENTIONED = 0.92
@@ -58,7 +62,9 @@ _JOINTS = 7
 _SERIES_SHARE, _LONGEST_SERIES = 0.3, 4
 
 
-def draw_catalog(rng: np.random.Generator, n_items: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+def draw_catalog(
+    rng: np.random.Generator, n_items: int, progress: Progress
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Draw `n_items` films.
 
     Returns the frame (item_id, title, genres, year, description), the true values (n_items, attributes) in
@@ -67,16 +73,24 @@ def draw_catalog(rng: np.random.Generator, n_items: int) -> tuple[pd.DataFrame, 
     import pandas as pd
 
     values, sequel = _values_and_sequels(rng, n_items)
-    genres = [_genres(rng, row) for row in values]
+    weights = np.array([[said.get(name, 0.0) for name in ATTRIBUTES] for _, said in _GENRES.values()])
+    common = np.array([how_common for how_common, _ in _GENRES.values()])
+    genres = [_genres(rng, row, weights, common) for row in values]
     titles = _titles(rng, values, sequel)
+    years = _years(rng, sequel)
+    descriptions = []
+    with progress.task("write descriptions", total=n_items) as task:
+        for row in values:
+            descriptions.append(describe(rng, row))
+            task.advance()
     digits = max(3, len(str(n_items)))
     frame = pd.DataFrame(
         {
             "item_id": [f"f{place + 1:0{digits}d}" for place in range(n_items)],
             "title": titles,
             "genres": ["|".join(row) for row in genres],
-            "year": _years(rng, sequel),
-            "description": [describe(rng, row) for row in values],
+            "year": years,
+            "description": descriptions,
         }
     )
     return frame, values, sequel
@@ -103,12 +117,11 @@ def _normal_share(latent: np.ndarray) -> np.ndarray:
     return 0.5 * (1 + np.vectorize(math.erf)(latent / math.sqrt(2)))
 
 
-def _genres(rng: np.random.Generator, row: np.ndarray) -> list[str]:
+def _genres(rng: np.random.Generator, row: np.ndarray, weights: np.ndarray, common: np.ndarray) -> list[str]:
+    """Genres of a film; `weights` (genres, attributes) and `common` (genres,) are those of `_GENRES`."""
     if rng.random() < _NO_GENRE:
         return []
     names = list(_GENRES)
-    weights = np.array([[_GENRES[g][1].get(name, 0.0) for name in ATTRIBUTES] for g in names])
-    common = np.array([_GENRES[g][0] for g in names])
     odds = common + weights @ (2 * row - 1) + _GENRE_NOISE * rng.gumbel(size=len(names))
     best = np.argsort(-odds, kind="stable")[: int(rng.choice([1, 2, 3], p=[0.35, 0.45, 0.2]))]
     return sorted(names[place] for place in best)
@@ -179,11 +192,17 @@ def _listed(parts: list[str]) -> str:
 def _titles(rng: np.random.Generator, values: np.ndarray, sequel: np.ndarray) -> list[str]:
     titles = [""] * len(values)
     taken: set[str] = set()
+    numbers: Counter[str] = Counter()
     firsts = sorted(set(range(len(values))) - set(sequel.tolist()))
     for first in firsts:
         title = _title(rng, values[first])
-        while title in taken:
+        tries = 1
+        while title in taken and tries < _TRIES:
             title = _title(rng, values[first])
+            tries += 1
+        if title in taken:
+            numbers[title] += 1
+            title = f"{title} No. {numbers[title] + 1}"
         forms = list(rng.permutation(words.SEQUELS))
         place, part = first, title
         while True:

@@ -3,6 +3,9 @@
 With `greater` candidates above the target and `equal` others tied with it, the target's rank is uniform on
 greater + 1 .. greater + equal + 1. The expectation of a metric is then a difference of two cumulative sums of
 its gain per rank; no order is ever drawn.
+
+Both splits give every tested user exactly one target (`data/split.py`). Then average precision is 1 / rank where the
+target is in the list and 0 elsewhere, so MAP@k is MRR@k; it is written under both names, computed once.
 """
 
 from __future__ import annotations
@@ -20,6 +23,15 @@ def metric_names(ks: Sequence[int]) -> list[str]:
     ['recall@10', 'ndcg@10', 'mrr@10', 'mrr']
     """
     return [f"{name}@{k}" for name in ("recall", "ndcg", "mrr") for k in sorted(ks)] + ["mrr"]
+
+
+def average_precision_names(names: Sequence[str]) -> dict[str, str]:
+    """MAP's names and the metric that each equals with one target per user.
+
+    >>> average_precision_names(metric_names([5, 10]))
+    {'map@5': 'mrr@5', 'map@10': 'mrr@10'}
+    """
+    return {f"map@{k}": f"mrr@{k}" for k in cut_offs(names) if f"mrr@{k}" in names}
 
 
 def headline_metrics(names: Sequence[str]) -> list[str]:

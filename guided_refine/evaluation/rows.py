@@ -14,8 +14,10 @@ import pandas as pd
 from guided_refine.config import EvaluateConfig
 from guided_refine.data.dataset import Dataset
 from guided_refine.errors import InputError
-from guided_refine.evaluation.metrics import headline_metrics, ranking_metrics
-from guided_refine.evaluation.ranking import rank_targets
+from guided_refine.evaluation.lists import write_lists
+from guided_refine.evaluation.metrics import average_precision_names, headline_metrics, ranking_metrics
+from guided_refine.evaluation.ranking import Ranking, Scorer, rank_targets, rank_users
+from guided_refine.evaluation.sampled import Sampling
 from guided_refine.evaluation.statistics import Interval, bootstrap_means, holm, paired_t
 from guided_refine.files import atomic_path, read_json, read_parquet, write_json, write_parquet
 from guided_refine.progress import Progress
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from guided_refine.backbones.backbone import Backbone, FitResult
 
 KEYS = ("backbone", "variant", "seed", "user_id", "rank")
+GROUP = "baseline"
+"""What stands for the backbone in the rows of baselines."""
 
 
 def per_user_frame(
@@ -54,11 +58,18 @@ def metrics_row(
         "converged": bool(converged),
         "steps": int(steps),
         "seconds": round(float(seconds), 3),
-        **{name: float(per_user[name].mean()) for name in _metrics(per_user)},
+        **means(per_user),
     }
 
 
-def _metrics(per_user: pd.DataFrame) -> list[str]:
+def means(per_user: pd.DataFrame) -> dict[str, float]:
+    """Mean over the users of every metric, and MAP, which equals MRR where a user has one target."""
+    found = {name: float(per_user[name].mean()) for name in metric_columns(per_user)}
+    return found | {name: found[equal] for name, equal in average_precision_names(list(found)).items()}
+
+
+def metric_columns(per_user: pd.DataFrame) -> list[str]:
+    """The columns of a per-user frame that are metrics."""
     return [str(c) for c in per_user.columns if c not in KEYS]
 
 
@@ -86,7 +97,7 @@ def compare(
     seeds = sorted(set(mine["seed"]) & set(theirs["seed"]))
     if not seeds:
         return []
-    names = list(metrics) if metrics is not None else _metrics(per_user)
+    names = list(metrics) if metrics is not None else metric_columns(per_user)
     ours, base = _by_user(mine, seeds, names), _by_user(theirs, seeds, names)
     if ours.shape != base.shape or not (ours.index == base.index).all():
         raise InputError(
@@ -147,8 +158,8 @@ def differences(
 ) -> list[dict[str, Any]]:
     """The rows of `differences.json`: every variant against the base of its backbone, every metric.
 
-    `p_corrected` is Holm's correction over all comparisons of the headline metrics in the run; the other
-    metrics are shown, not claimed, and carry None.
+    `p_corrected` is Holm's correction over all comparisons of the headline metrics in the run, `seeds_p_corrected`
+    the same for the paired t over seeds; the other metrics are shown, not claimed, and carry None.
     """
     pairs = per_user[["backbone", "variant"]].drop_duplicates().itertuples(index=False)
     rows = [
@@ -157,27 +168,24 @@ def differences(
         if variant != "base"
         for row in compare(per_user, backbone, variant, samples=samples, confidence=confidence, seed=seed)
     ]
-    claimed = headline_metrics(_metrics(per_user))
-    p = np.array([row["p"] if row["metric"] in claimed else np.nan for row in rows])
-    for row, corrected in zip(rows, holm(p), strict=True):
-        row["p_corrected"] = finite(float(corrected))
+    claimed = headline_metrics(metric_columns(per_user))
+    for key in ("p", "seeds_p"):
+        p = np.array([row[key] if row["metric"] in claimed else None for row in rows], np.float64)
+        for row, corrected in zip(rows, holm(p), strict=True):
+            row[f"{key}_corrected"] = finite(float(corrected))
     return rows
 
 
-def rank_test(
-    model: Backbone, dataset: Dataset, *, batch: int = 256, progress: Progress | None = None
-) -> pd.DataFrame:
-    """`rank_targets` of the test targets by a trained backbone."""
-
+def _scorer(model: Backbone, dataset: Dataset) -> Scorer:
     def score(users: np.ndarray) -> np.ndarray:
         return model.score(users, "test", dataset)
 
-    return rank_targets(score, dataset, "test", batch=batch, progress=progress)
+    return score
 
 
 def test_metrics(model: Backbone, dataset: Dataset, ks: Sequence[int]) -> dict[str, float]:
     """Mean test metrics of a trained backbone, the numbers of its row in `metrics.json`."""
-    ranks = rank_test(model, dataset)
+    ranks = rank_targets(_scorer(model, dataset), dataset, "test")
     values = ranking_metrics(ranks["greater"].to_numpy(), ranks["equal"].to_numpy(), ks)
     return {name: float(v.mean()) for name, v in values.items() if name != "rank"}
 
@@ -192,19 +200,51 @@ def evaluate_unit(
     variant: str,
     seed: int,
     ks: Sequence[int],
+    sampling: Sampling | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Rank the test targets with one trained model and write its `row.json` and `per_user.parquet`.
+    """Rank the test targets with one trained model and write what came of it.
 
+    `row.json` and `per_user.parquet` hold the metrics, `recommendations.parquet` each user's best max(ks) unseen
+    items; with `sampling`, `sampled.json` the metrics among sampled negatives. All from one pass over the scores.
     Returns the files written.
     """
-    ranks = rank_test(model, dataset, progress=progress)
-    per_user = per_user_frame(dataset, ranks, ks, backbone=backbone, variant=variant, seed=seed)
+    ranking = rank_users(
+        _scorer(model, dataset), dataset, "test", top=max(ks), sampling=sampling, progress=progress
+    )
+    per_user = per_user_frame(dataset, ranking.ranks, ks, backbone=backbone, variant=variant, seed=seed)
     row = metrics_row(dataset, per_user, converged=fit.converged, steps=fit.steps, seconds=fit.seconds)
-    files = [folder / "row.json", folder / "per_user.parquet"]
+    files = [folder / "row.json", folder / "per_user.parquet", folder / "recommendations.parquet"]
     write_json(files[0], row)
     write_parquet(files[1], per_user)
-    return files
+    write_lists(files[2], dataset, ranking)
+    head = {"backbone": backbone, "variant": variant, "seed": seed}
+    return [*files, *write_sampled(folder, ranking, ks, sampling, head)]
+
+
+def write_sampled(
+    folder: Path, ranking: Ranking, ks: Sequence[int], sampling: Sampling | None, head: dict[str, Any]
+) -> list[Path]:
+    """Write `sampled.json`, the metrics among sampled negatives, where they were asked for; else remove an old one.
+
+    `head` names the row; `candidates` is the mean number of candidates, the target with them. Returns the file, if any.
+    """
+    path = folder / "sampled.json"
+    path.unlink(missing_ok=True)
+    if sampling is None or ranking.sampled is None:
+        return []
+    found = ranking.sampled
+    values = ranking_metrics(found["greater"].to_numpy(), found["equal"].to_numpy(), ks)
+    del values["rank"]
+    row = {
+        **head,
+        "negatives": sampling.count,
+        "sampling_seed": sampling.seed,
+        "candidates": float(found["candidates"].mean()),
+        "n_users": len(found),
+    }
+    write_json(path, row | {name: float(value.mean()) for name, value in values.items()})
+    return [path]
 
 
 def write_fit(fit: FitResult, folder: Path) -> list[Path]:

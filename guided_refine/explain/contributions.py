@@ -8,6 +8,7 @@ collaborative part. Nothing is approximated, so the parts must sum to the score,
 from __future__ import annotations
 
 import difflib
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -279,15 +280,13 @@ def explained_backbone(folder: RunFolder, config: Config) -> str:
     backbone = ready_backbone(folder, config)
     if backbone is not None:
         return backbone
+    again = f"guided-refine run CONFIG --out {shlex.quote(str(folder.root))}"
     if not any("refined" in config.variants_of(b) for b in config.backbones):
         raise InputError(
             f"{folder.root} is a run without the variant 'refined', which explanations take apart; "
-            f"add it to 'variants' in the config and run: guided-refine run CONFIG --out {folder.root} --update"
+            f"add it to 'variants' in the config and run: {again} --update"
         )
-    raise InputError(
-        f"{folder.root} has no trained refined model yet; "
-        f"finish it with: guided-refine run CONFIG --out {folder.root}"
-    )
+    raise InputError(f"{folder.root} has no trained refined model yet; finish it with: {again}")
 
 
 def ready_backbone(folder: RunFolder, config: Config) -> str | None:

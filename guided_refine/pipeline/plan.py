@@ -13,6 +13,7 @@ from typing import Any
 from guided_refine import __version__
 from guided_refine.config import Config, resolve_data_path
 from guided_refine.errors import InputError
+from guided_refine.evaluation.sampled import Sampling
 from guided_refine.files import sha256_file, sha256_json
 from guided_refine.runfolder import RunFolder
 from guided_refine.scoring.attributes import AttributeSet, load_attributes
@@ -214,7 +215,26 @@ class Plan:
 
     def unit_test_key(self, unit: Unit) -> str:
         """Key of a unit's test: other cut-offs are measured again from the saved weights."""
-        return self.key({"unit": self.unit_key(unit), "ks": self.config.evaluate.ks})
+        return self.key({"unit": self.unit_key(unit), **self._test_inputs})
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """Which negatives are drawn, where sampled candidates are asked for; one draw for all models and seeds."""
+        count = self.config.evaluate.sampled_negatives
+        return None if count is None else Sampling(count, self.config.seed)
+
+    @property
+    def _test_inputs(self) -> dict[str, Any]:
+        inputs: dict[str, Any] = {"ks": self.config.evaluate.ks, "lists": 1}
+        return (
+            inputs
+            if self.sampling is None
+            else {**inputs, "sampling": [self.sampling.count, self.sampling.seed]}
+        )
+
+    def baseline_inputs(self, name: str) -> dict[str, Any]:
+        """What a measured baseline depends on."""
+        return {"baseline": name, "data": self.key(self.data_inputs), **self._test_inputs}
 
     def report_inputs(self) -> dict[str, Any]:
         """What the report depends on."""

@@ -170,6 +170,8 @@ class Stages:
         self.train()
         if self.plan.needs_scores:
             self.tune()
+        else:
+            self.folder.forget("score_table")
         self._units([u for u in self.plan.units() if u[1] != "base"])
         self._refined_tables()
 
@@ -249,6 +251,7 @@ class Stages:
     def _refined_tables(self) -> None:
         unit = self.plan.refined_unit()
         if unit is None:
+            self.folder.forget("refined_tables")
             return
 
         def work() -> list[Path]:
@@ -266,30 +269,69 @@ class Stages:
 
         self._stage("refined_tables", self.plan.unit_inputs(unit), work)
 
+    def baselines(self) -> None:
+        """Fit and test the simple recommenders that the models are held against."""
+        self.data()
+        if self.plan.sampling is not None:
+            from guided_refine.evaluation.sampled import warning
+
+            self.progress.log(f"WARNING: {warning(self.plan.sampling.count)}")
+        for name in self.config.evaluate.baselines:
+            self._stage(
+                f"baselines/{name}", self.plan.baseline_inputs(name), functools.partial(self._baseline, name)
+            )
+
+    def _baseline(self, name: str) -> list[Path]:
+        from guided_refine.evaluation.baselines.measure import measure_baseline
+
+        return measure_baseline(
+            name,
+            self.dataset,
+            self.folder.baseline(name),
+            ks=self.config.evaluate.ks,
+            sampling=self.plan.sampling,
+            progress=self.progress,
+        )
+
     def report(self) -> None:
         """Collect rows, compare with the base, hold scores against the truth where there is one, write the report."""
         self.data()
         check_truth(self.plan, self.dataset)
+        self.baselines()
         self.refine()
 
         def work() -> list[Path]:
+            from guided_refine.evaluation.details import collect_details
             from guided_refine.evaluation.rows import collect
             from guided_refine.reporting.report import write_report
 
-            collect(
+            units = [self.folder.unit(*u) for u in self.plan.units()]
+            collect(self.folder.root, units, self.config.evaluate, seed=self.config.seed)
+            details = collect_details(
                 self.folder.root,
-                [self.folder.unit(*u) for u in self.plan.units()],
+                units,
+                [self.folder.baseline(name) for name in self.config.evaluate.baselines],
+                self.dataset,
                 self.config.evaluate,
+                attribute_scores=self._untuned_item_scores(),
                 seed=self.config.seed,
             )
             truth = self._truth_rows()
             if truth is not None:
                 write_json(self.folder.truth, truth)
+            else:
+                self.folder.truth.unlink(missing_ok=True)
+                (self.folder.root / "plots" / "recovery.png").unlink(missing_ok=True)
             written = write_report(self.folder.root)
-            files = [self.folder.metrics, self.folder.differences, self.folder.per_user, *written]
+            files = [self.folder.metrics, self.folder.differences, self.folder.per_user, *details, *written]
             return [*files, self.folder.truth] if truth is not None else files
 
         self._stage("report", self.plan.report_inputs(), work)
+
+    def _untuned_item_scores(self) -> Any:
+        if not self.plan.needs_scores:
+            return None
+        return run_scores(self.plan, self.dataset, "untuned")["untuned"].item_value
 
     def _truth_rows(self) -> Any:
         if not self.folder.score_table.exists():

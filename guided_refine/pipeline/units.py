@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guided_refine.config import Config
+from guided_refine.config import WITH_HEADS, Config
 from guided_refine.machine import peak_memory
 from guided_refine.pipeline.plan import WITHOUT_SCORES, Plan, Unit, unit_name
 from guided_refine.progress import Progress
@@ -65,9 +65,20 @@ def train_unit(plan: Plan, dataset: Dataset, unit: Unit, progress: Progress) -> 
             seed,
             attributes=plan.attributes.names,
         )
+    _tell_heads(kind, model.table.width, plan.config.train.heads, progress)
     fit = model.fit(dataset, checkpoint=folder / "checkpoint", progress=progress)
     model.save(folder)
     return [folder / "model.safetensors", folder / "config.json", *write_fit(fit, folder)]
+
+
+def _tell_heads(kind: str, width: int, heads: int, progress: Progress) -> None:
+    """Say when one's own base embeddings have a width that the heads asked for do not divide."""
+    from guided_refine.backbones.encoder import fitting_heads
+
+    if kind in WITH_HEADS and (fitting := fitting_heads(width, heads)) != heads:
+        progress.log(
+            f"width {width} comes from base.embeddings; {fitting} attention heads instead of {heads}"
+        )
 
 
 def evaluate_trained(plan: Plan, dataset: Dataset, unit: Unit, progress: Progress) -> list[Path]:
@@ -85,6 +96,7 @@ def evaluate_trained(plan: Plan, dataset: Dataset, unit: Unit, progress: Progres
         variant=variant,
         seed=seed,
         ks=plan.config.evaluate.ks,
+        sampling=plan.sampling,
         progress=progress,
     )
 

@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from guided_refine.evaluation.baselines import reference_rows
-from guided_refine.evaluation.metrics import headline_metrics, impossible_pairs
+from guided_refine.evaluation.metrics import headline_metrics
 from guided_refine.files import write_text
 from guided_refine.reporting.claims import headline, judge
 from guided_refine.reporting.curves import plot_distributions, plot_training, plot_tuning
+from guided_refine.reporting.evaluation_sections import baseline_section, evaluation_sections
 from guided_refine.reporting.markdown import escape, interval, number, p_value, signed, table
 from guided_refine.reporting.plots import plot_deciles, plot_gains, plot_recovery
 from guided_refine.reporting.runfiles import RunFiles, read_run
 from guided_refine.reporting.score_sections import attribute_section, scorer_section, truth_section
+from guided_refine.reporting.strata_plot import plot_strata
 from guided_refine.reporting.style import in_order, label, metric_label
 
 
@@ -31,16 +32,14 @@ def write_report(root: Path | str) -> list[Path]:
     """
     run = read_run(root)
     plots = _draw(run)
-    # They take seconds and have nothing to train, so the report computes them.
-    references = (
-        reference_rows(run.dataset, run.config.evaluate.ks) if run.dataset is not None and run.rows else []
-    )
+    references = run.details.get("baselines", {}).get("rows", [])
     lines = [f"# {escape(run.config.name)}", ""]
     lines += _headlines(run, references)
     lines += _protocol(run)
-    lines += _results(run, references)
+    lines += _results(run)
     lines += _picture(plots, "gains", "Change of each variant against the base, with intervals")
     lines += _popularity(plots)
+    lines += evaluation_sections(run, plots)
     if run.scores is not None or run.summary:
         lines += scorer_section(run)
         lines += attribute_section(run)
@@ -63,6 +62,8 @@ def _draw(run: RunFiles) -> dict[str, Path]:
         drawn["deciles"] = plot_deciles(
             run.per_user, _popularity_of_targets(run), metric, folder / "deciles.png"
         )
+    if "strata" in run.details:
+        drawn["strata"] = plot_strata(run.details["strata"], folder / "strata.png")
     if run.scores is not None:
         drawn["distributions"] = plot_distributions(run.scores, folder / "distributions.png")
     if run.truth is not None:
@@ -126,7 +127,7 @@ def _protocol(run: RunFiles) -> list[str]:
     return lines
 
 
-def _results(run: RunFiles, references: list[dict[str, Any]]) -> list[str]:
+def _results(run: RunFiles) -> list[str]:
     if not run.rows:
         return []
     lines = ["## Results", ""]
@@ -147,16 +148,7 @@ def _results(run: RunFiles, references: list[dict[str, Any]]) -> list[str]:
         "Bold: the interval leaves zero out and the corrected p is below the level. Seconds of training, summed.",
         "",
     ]
-    if references:
-        cells = [[escape(r["scorer"]), *(number(r[m]) for m in metrics)] for r in references]
-        lines += table(["for reference", *(metric_label(m) for m in metrics)], cells)
-    for row in run.rows:
-        for problem in impossible_pairs({k: v for k, v in row.items() if "@" in k}):
-            lines += [
-                f"**Check failed: {row['backbone']}, {row['variant']}, seed {row['seed']}: {problem}.**",
-                "",
-            ]
-    return lines
+    return lines + baseline_section(run, metrics)
 
 
 def _result_cells(

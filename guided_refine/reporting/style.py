@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-NAMES = {"gru4rec": "GRU4Rec", "sasrec": "SASRec", "bert4rec": "BERT4Rec", "pca_only": "PCA only"}
+NAMES = {
+    "gru4rec": "GRU4Rec",
+    "gru4rec_parallel": "GRU4Rec in lanes",
+    "sasrec": "SASRec",
+    "bert4rec": "BERT4Rec",
+    "pca_only": "PCA only",
+}
 SOURCE_NAMES = {"bag_of_words": "bag of words", "untuned": "untuned", "tuned": "tuned"}
 DASHES = ("-", "--", ":", "-.")
 

@@ -10,7 +10,7 @@ SHOWN = ("ndcg@10", "recall@10", "mrr")
 
 
 def console_table(run: Path) -> str:
-    """Rows of `metrics.json` beside the differences to the base with their intervals, averaged over seeds."""
+    """Rows of `metrics.json`, averaged over seeds, with differences to the base and their intervals; then baselines."""
     rows = read_json(run / "metrics.json")
     differences = {(d["backbone"], d["variant"], d["metric"]): d for d in read_json(run / "differences.json")}
     lines = [
@@ -32,4 +32,8 @@ def console_table(run: Path) -> str:
         lines.append(
             f"{key[0]:9} {key[1]:18} {mean['ndcg@10']:8.4f} {mean['recall@10']:9.4f} {mean['mrr']:7.4f}  {text}{mark}"
         )
+    if (run / "baselines.json").exists():
+        for row in read_json(run / "baselines.json")["rows"]:
+            values = [row.get(m, float("nan")) for m in SHOWN]
+            lines.append(f"{row['name']:28} {values[0]:8.4f} {values[1]:9.4f} {values[2]:7.4f}")
     return "\n".join(lines)

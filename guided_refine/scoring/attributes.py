@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from guided_refine.errors import InputError, nearest
+from guided_refine.errors import InputError, nearest, plain_fault
 from guided_refine.files import sha256_json
 from guided_refine.resources import resource_folder
 from guided_refine.strict_yaml import parse_yaml
@@ -111,4 +111,4 @@ def load_attributes(name_or_file: str | Path) -> AttributeSet:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InputError(f"attribute file {path}: {where}: {first['msg']}") from error
+        raise InputError(f"attribute file {path}: {where}: {plain_fault(first)}") from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from sqlalchemy import (
+    URL,
     Column,
     Connection,
     Engine,
@@ -81,7 +82,9 @@ class ScoreStore:
         except OSError as error:
             raise InputError(f"{self.path} cannot be written: {error.strerror or error}") from error
         self._engine: Engine = create_engine(
-            f"sqlite:///{self.path}", connect_args={"timeout": lock_seconds, "check_same_thread": False}
+            # Put together by hand, a "?" in the path would begin options, and the file would lie elsewhere.
+            URL.create("sqlite", database=str(self.path)),
+            connect_args={"timeout": lock_seconds, "check_same_thread": False},
         )
         event.listen(self._engine, "connect", _set_up_connection)
         self._writing = threading.Lock()

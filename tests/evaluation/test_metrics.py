@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ir_measures import RR, R, nDCG
+from ir_measures import AP, RR, R, nDCG
+from sklearn.metrics import ndcg_score
 
-from guided_refine.evaluation.metrics import impossible_pairs, metric_names, ranking_metrics
+from guided_refine.evaluation.metrics import (
+    average_precision_names,
+    impossible_pairs,
+    metric_names,
+    ranking_metrics,
+)
 
 KS = [1, 3, 5, 10]
 
@@ -26,15 +32,30 @@ def test_against_ir_measures() -> None:
 
     run = {str(u): {str(i): float(scores[u, i]) for i in range(n_items)} for u in range(users)}
     qrels = {str(u): {str(targets[u]): 1} for u in range(users)}
-    measures = [m for k in KS for m in (R @ k, nDCG @ k, RR @ k)] + [RR]
-    names = {"R": "recall", "nDCG": "ndcg", "RR": "mrr"}
+    measures = [m for k in KS for m in (R @ k, nDCG @ k, RR @ k, AP @ k)] + [RR]
+    names = {"R": "recall", "nDCG": "ndcg", "RR": "mrr", "AP": "map"}
+    equal = average_precision_names(list(ours))
     checked = set()
     for value in ir_measures.iter_calc(measures, qrels, run):
         name, _, k = str(value.measure).partition("@")
         key = names[name] + (f"@{k}" if k else "")
-        assert ours[key][int(value.query_id)] == pytest.approx(value.value, abs=1e-9), key
+        assert ours[equal.get(key, key)][int(value.query_id)] == pytest.approx(value.value, abs=1e-9), key
         checked.add(key)
-    assert checked == set(metric_names(KS))
+    assert checked == {*metric_names(KS), *equal}
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 40])
+def test_ties_against_scikit_learn(k: int) -> None:
+    """Its NDCG averages over the orders of ties too."""
+    rng = np.random.default_rng(1)
+    scores = rng.integers(0, 6, (50, 40))
+    targets = rng.integers(40, size=50)
+    own = scores[np.arange(50), targets]
+    greater, equal = (scores > own[:, None]).sum(1), (scores == own[:, None]).sum(1) - 1
+    ours = ranking_metrics(greater, equal, [k])[f"ndcg@{k}"]
+    for user in range(50):
+        theirs = ndcg_score(np.eye(40)[targets[user]][None], scores[user][None], k=k)
+        assert ours[user] == pytest.approx(theirs, abs=1e-12)
 
 
 @pytest.mark.parametrize(("greater", "equal"), [(0, 3), (1, 2), (2, 5), (4, 0), (9, 3), (12, 4)])

@@ -8,17 +8,12 @@ import pytest
 
 from guided_refine.data.dataset import Dataset, from_frames
 from guided_refine.errors import InputError
-from guided_refine.evaluation.baselines import (
-    popularity_scorer,
-    random_scorer,
-    recent_popularity_scorer,
-    reference_rows,
-)
 from guided_refine.evaluation.metrics import ranking_metrics
-from guided_refine.evaluation.ranking import Scorer, rank_targets
+from guided_refine.evaluation.ranking import Scorer, rank_targets, rank_users
+from guided_refine.evaluation.sampled import Sampling
 
 
-def make_dataset(n_users: int = 40, n_items: int = 30, seed: int = 0, *, times: bool = False) -> Dataset:
+def make_dataset(n_users: int = 40, n_items: int = 30, seed: int = 0) -> Dataset:
     """Histories with repeats, so that targets occur in them now and then."""
     rng = np.random.default_rng(seed)
     items = pd.DataFrame(
@@ -31,8 +26,6 @@ def make_dataset(n_users: int = 40, n_items: int = 30, seed: int = 0, *, times: 
             "item_id": [f"i{i}" for i in rng.integers(0, n_items, lengths.sum())],
         }
     )
-    if times:
-        rows["timestamp"] = np.concatenate([np.sort(rng.random(n)) * 3e6 for n in lengths])
     return from_frames("toy", items, rows)
 
 
@@ -79,7 +72,7 @@ def test_oracle_is_one_and_constant_is_chance() -> None:
     for name, values in ranking_metrics(ranks["greater"], ranks["equal"], [1, 10]).items():
         assert (values == 1).all(), name
 
-    ranks = rank_targets(random_scorer(dataset), dataset, "test")
+    ranks = rank_targets(lambda users: np.zeros((len(users), dataset.n_items)), dataset, "test")
     assert (ranks["greater"] == 0).all()
     values = ranking_metrics(ranks["greater"], ranks["equal"], [10])
     for row, (user, target) in enumerate(zip(users, targets, strict=True)):
@@ -115,31 +108,43 @@ def test_infinite_scores_rank_as_they_should() -> None:
     assert (ranks["greater"] == 0).all() and (ranks["equal"] > 0).all()
 
 
-def test_popularity_counts_training_events_only() -> None:
+def test_lists_and_ranks_tell_the_same_story() -> None:
+    """Without ties and repeats the target is among the first k exactly when its rank is at most k."""
+    dataset = make_dataset(n_users=80)
+    table = np.random.default_rng(3).normal(size=(dataset.n_users, dataset.n_items))
+    found = rank_users(table_scorer(table), dataset, "test", top=10, batch=7)
+    fresh = 0
+    for (user, target, greater, _), best in zip(found.ranks.itertuples(index=False), found.best, strict=True):
+        seen = set(dataset.visible(user, "test").tolist())
+        assert not seen & set(best.tolist())  # whatever the target is
+        if target not in seen:
+            fresh += 1
+            assert [target in best[:k] for k in (1, 5, 10)] == [greater < k for k in (1, 5, 10)]
+    assert fresh > 20
+    again = rank_users(table_scorer(table), dataset, "test", top=10)
+    assert (again.best == found.best).all() and again.ranks.equals(found.ranks)
+
+
+def test_one_pass_over_the_scores() -> None:
     dataset = make_dataset()
-    naive = np.zeros(dataset.n_items)
-    for user in range(dataset.n_users):
-        for item in dataset.sequences[user][: dataset.split.n_train[user]]:
-            naive[item - 1] += 1
-    assert (popularity_scorer(dataset)(np.array([0, 5])) == naive).all()
+    asked: list[int] = []
+
+    def score(users: np.ndarray) -> np.ndarray:
+        asked.extend(users.tolist())
+        return np.zeros((len(users), dataset.n_items))
+
+    rank_users(score, dataset, "test", top=5, sampling=Sampling(10, 0), batch=7)
+    assert asked == dataset.targets("test")[0].tolist()
 
 
-def test_recent_popularity_prefers_the_last_week() -> None:
-    dataset = make_dataset(times=True)
-    scores = recent_popularity_scorer(dataset)(np.array([0]))[0]
-    train = [
-        (s[:n], t[:n])
-        for s, t, n in zip(dataset.sequences, dataset.times, dataset.split.n_train, strict=True)
-    ]
-    items, times = (np.concatenate(parts) for parts in zip(*train, strict=True))
-    recent = set(items[times > times.max() - 7 * 24 * 3600].tolist())
-    assert recent
-    assert {i for i in range(1, dataset.n_items + 1) if scores[i - 1] >= 1} == recent
-    with pytest.raises(ValueError, match="times"):
-        recent_popularity_scorer(make_dataset())
+def test_a_large_catalog_is_scored_in_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guided_refine.evaluation.ranking.MOST_SCORES", 100)
+    dataset = make_dataset(n_items=30)
+    sizes: list[int] = []
 
+    def score(users: np.ndarray) -> np.ndarray:
+        sizes.append(len(users))
+        return np.zeros((len(users), dataset.n_items))
 
-def test_reference_rows() -> None:
-    rows = {row["scorer"]: row for row in reference_rows(make_dataset(times=True), [5, 10])}
-    assert list(rows) == ["random order", "popularity", "popularity, last week of training"]
-    assert all(0 < row["ndcg@10"] < 1 and row["n_users"] > 0 for row in rows.values())
+    rank_users(score, dataset, "test", top=5)
+    assert max(sizes) == 3

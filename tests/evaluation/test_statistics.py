@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from guided_refine.evaluation.rows import compare
 from guided_refine.evaluation.statistics import (
     bootstrap_means,
     holm,
@@ -25,6 +30,29 @@ def test_worked_example_of_the_paired_t() -> None:
     assert result.t == pytest.approx(6.3, abs=0.05)
     assert result.df == 4
     assert result.p == pytest.approx(0.003, abs=5e-4)
+
+
+def test_worked_example_as_it_is_printed(shared: Path) -> None:
+    """The numbers of the text, through the comparison that a run makes."""
+    text = (shared / "papers" / "generating-features-with-llms.txt").read_text(encoding="utf-8")
+
+    def printed(start: str) -> list[float]:
+        line = next(line for line in text.splitlines() if line.startswith(start))
+        return [float(v) for v in re.findall(r"0\.\d\d", line)[:5]]
+
+    arms = {"base": printed("- no feature:"), "refined": printed("- + LLM feature:")}
+    per_user = pd.DataFrame(
+        {"backbone": "lightgcn", "variant": v, "seed": s, "user_id": u, "rank": 1.0, "ndcg@10": value + shift}
+        for v, values in arms.items()
+        for s, value in enumerate(values)
+        for u, shift in (("a", -0.1), ("b", 0.1))
+    )
+    row = compare(per_user, "lightgcn", "refined")[0]
+    assert f"{row['base']:.3f}" == "0.300" and f"{row['mean']:.3f}" == "0.020"
+    assert f"{row['seeds_t']:.1f}" == "6.3" and f"{row['seeds_p']:.3f}" == "0.003"
+    assert "t=0.020/0.00316=6.3" in text and "p=0.003" in text
+    theirs = stats.ttest_rel(arms["refined"], arms["base"])
+    assert (row["seeds_t"], row["seeds_p"]) == pytest.approx((theirs.statistic, theirs.pvalue))
 
 
 def test_paired_t_against_scipy_and_its_edges() -> None:

@@ -12,6 +12,7 @@ import torch
 from tiny_run import SILENT, USERS, make_run
 
 from guided_refine.backbones.backbone import Backbone
+from guided_refine.check import check_run
 from guided_refine.errors import InputError
 from guided_refine.explain.contributions import Contributions, Explainer, base_top, percentile
 from guided_refine.runfolder import RunFolder
@@ -164,3 +165,14 @@ def test_a_run_without_refined_model_says_what_to_run(
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a run folder"):
         Explainer.open(tmp_path)
+
+
+def test_the_command_that_finishes_a_run_can_be_copied(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "a b; c", tmp_path / "raw", until="base")
+    command = f"guided-refine run CONFIG --out '{folder.root}'"
+    with pytest.raises(InputError) as caught:
+        Explainer.open(folder.root)
+    assert command in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        check_run(folder.root)
+    assert command in str(caught.value)

@@ -69,7 +69,7 @@ def test_every_variant_trains_scores_and_survives_a_round_trip(
     assert loaded.recommend_for_history(["i1"]).equals(model.recommend_for_history(["i1"]))
 
 
-@pytest.mark.parametrize("kind", ["gru4rec", "bert4rec"])
+@pytest.mark.parametrize("kind", ["gru4rec", "gru4rec_parallel", "bert4rec"])
 def test_other_backbones_refine_too(kind: str, dataset: Dataset, scores: dict[str, AttributeScores]) -> None:
     base = build_base(kind, dataset, CONFIG, 0)
     base.fit(dataset)

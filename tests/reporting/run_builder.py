@@ -10,6 +10,11 @@ import yaml
 
 from guided_refine.config import EvaluateConfig, parse_config
 from guided_refine.data.dataset import load_dataset
+from guided_refine.evaluation.baselines.measure import measure_baseline
+from guided_refine.evaluation.best import best_items
+from guided_refine.evaluation.details import collect_details
+from guided_refine.evaluation.lists import write_lists
+from guided_refine.evaluation.ranking import Ranking
 from guided_refine.evaluation.rows import collect, metrics_row, per_user_frame
 from guided_refine.evaluation.truth import compare_with_truth
 from guided_refine.files import write_json, write_parquet
@@ -68,12 +73,21 @@ def build_run(
                 write_parquet(folder / "per_user.parquet", per_user)
                 row = metrics_row(dataset, per_user, converged=True, steps=1234, seconds=5.5)
                 write_json(folder / "row.json", row)
+                none = np.zeros(0, np.int64)
+                drawn = np.random.default_rng([seed, len(variant)]).random((len(users), N_ITEMS))
+                best = best_items(drawn, users, none, none, 20)
+                write_lists(folder / "recommendations.parquet", dataset, Ranking(ranks, best))
                 curve = pd.DataFrame(
                     {"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.5], "ndcg@10": [0.1, 0.2, 0.2]}
                 )
                 curve.to_csv(folder / "curve.csv", index=False)
                 units.append(folder)
-    collect(root, units, EvaluateConfig(bootstrap=300))
+    options = EvaluateConfig(bootstrap=300)
+    collect(root, units, options)
+    simple = [root / "baselines" / name for name in options.baselines]
+    for folder in simple:
+        measure_baseline(folder.name, dataset, folder, ks=options.ks)
+    collect_details(root, units, simple, dataset, options)
     _write_scores(root, rng)
     return root
 

@@ -122,22 +122,29 @@ def test_unknown_set_names_the_nearest() -> None:
     ("content", "sentence"),
     [
         ("domain: [unclosed", "not valid YAML"),
-        ("just words", "mine.yaml"),
+        ("just words", "mine.yaml: the file: expected keys and values"),
         ("", "mine.yaml"),
-        ({"domain": "x", "version": 1, "attributes": []}, "attributes"),
+        ({"domain": "x", "version": 1, "attributes": []}, "attributes: needs at least 1 entry"),
+        ({"domain": 5, "version": 1, "attributes": [one()]}, "domain: expected text, not 5"),
         ({"domain": "x", "version": 0, "attributes": [one()]}, "version"),
-        ({"domain": "x", "version": 1, "attributes": [one(colour="red")]}, r"attributes\.0\.colour"),
+        (
+            {"domain": "x", "version": 1, "attributes": [one(colour="red")]},
+            r"attributes\.0\.colour: is not known",
+        ),
         ({"domain": "x", "version": 1, "attributes": [one()], "extra": 1}, "extra"),
         ({"domain": "x", "version": 1, "attributes": [one(), one()]}, "'warmth' is defined twice"),
         ({"domain": "x", "version": 1, "attributes": [one(name="Warm Feet")]}, "'Warm Feet' is not a name"),
-        ({"domain": "x", "version": 1, "attributes": [one(low="")]}, r"attributes\.0\.low"),
+        (
+            {"domain": "x", "version": 1, "attributes": [one(low="")]},
+            r"attributes\.0\.low: needs at least 3 char",
+        ),
         (
             {
                 "domain": "x",
                 "version": 1,
                 "attributes": [{k: v for k, v in one().items() if k != "user_question"}],
             },
-            r"attributes\.0\.user_question",
+            r"attributes\.0\.user_question: is missing",
         ),
     ],
 )

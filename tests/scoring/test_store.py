@@ -131,3 +131,14 @@ def test_a_damaged_file_is_an_input_error(tmp_path: Path) -> None:
             store.get_many([f"t{i}" for i in range(3000)], ["a"])
         finally:
             store.close()
+
+
+@pytest.mark.parametrize("folder", ["q?x", "a#b", "100%41", "a b&c=d"])
+def test_every_path_is_taken_as_it_is(tmp_path: Path, folder: str) -> None:
+    path = tmp_path / folder / "s.sqlite"
+    with ScoreStore(path) as store:
+        store.put_many([score("t")])
+    assert path.exists()
+    assert [p.name for p in tmp_path.iterdir()] == [folder]
+    with ScoreStore(path) as store:
+        assert store.count() == 1

@@ -61,9 +61,8 @@ def _add(raw: RawData, file: SourceFile, row: int, item_id: str, title: str, gen
     title = article_first(title.strip())
     year = _YEAR.search(title)
     shown = [genre for genre in genres if genre not in ("(no genres listed)", "unknown", "")]
-    raw.catalog.add(
-        file.label, row, item_id, title, {"genres": ", ".join(shown), "year": year[1] if year else ""}
-    )
+    fields = {"genres": ", ".join(shown), "year": year[1] if year else ""}
+    raw.catalog.add(file.label, row, item_id, title, fields, path=file)
 
 
 def _split(

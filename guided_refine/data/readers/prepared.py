@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from guided_refine.data.raw import RawData, Row
-from guided_refine.data.readers.source import Source, known_options
+from guided_refine.data.readers.source import Source, known_options, need_columns
 from guided_refine.data.readers.tables import parquet_rows
 from guided_refine.errors import InputError
 
@@ -19,14 +19,14 @@ def read(source: Path | None, options: dict[str, Any], raw: RawData) -> None:
     if place.find("info.json") is None:
         raise InputError(f"{place.path} is not a prepared dataset (no info.json); use reader tables for it")
     items, events = place.need("items.parquet"), place.need("interactions.parquet")
-    header, rows = parquet_rows(items, ["item_id", "title", "text"])
+    header, rows = parquet_rows(items, lambda h: need_columns(items, h, "item_id", "title", "text"))
     for row, values in rows:
         fields = dict(zip(header, values, strict=True))
         item_id, title, text = (fields.pop(name) for name in ("item_id", "title", "text"))
         # `prepare` shows the id where an item has no title.
         untitled = title == item_id and not text.startswith(title)
         raw.catalog.add(items.label, row, item_id, "" if untitled else title, fields)
-    header, rows = parquet_rows(events, ["user_id", "item_id"])
+    header, rows = parquet_rows(events, lambda h: need_columns(events, h, "user_id", "item_id"))
 
     def interactions() -> Iterator[Row]:
         for place_in_file, (row, values) in enumerate(rows):

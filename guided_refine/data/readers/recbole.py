@@ -81,7 +81,7 @@ def _read_items(file: SourceFile, item_name: str, title: Any, raw: RawData) -> N
     ]
     for row, values in rows:
         fields = {name: values[at].split(" ") if listed else values[at] for at, name, listed in others}
-        raw.catalog.add(file.label, row, values[id_at], values[title_at], fields)
+        raw.catalog.add(file.label, row, values[id_at], values[title_at], fields, path=file)
 
 
 def _atomic(

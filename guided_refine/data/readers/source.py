@@ -6,24 +6,37 @@ Every fault of a file (missing, cut off, wrong encoding) becomes one sentence th
 from __future__ import annotations
 
 import ast
+import codecs
 import csv
 import gzip
 import io
 import json
+import shlex
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice, tee
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from guided_refine.errors import InputError, nearest
+from guided_refine.errors import InputError, closest, nearest
 
 # Told of a row that cannot be taken apart: reason, file, row, content. It counts, or stops under --strict.
 OnFault = Callable[[str, str, int, object], None]
 
 _LONGEST_VALUE = 1 << 24
+_LINES_HELD = 1_000
+_MARKS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+# The longer ones first: UTF-32 begins like UTF-16.
+_BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 
 @dataclass(frozen=True)
@@ -102,6 +115,11 @@ class SourceFile:
         spoken = encoding.upper().removesuffix("-SIG")
         offset = 0
         with self.open() as stream:
+            begins = stream.read(4)
+        for mark, name in _BYTE_ORDER_MARKS.items():
+            if begins.startswith(mark):
+                return f"{self} is not {spoken} but {name.upper()}; {self._convert(name)}"
+        with self.open() as stream:
             for row, line in enumerate(stream, start=1):
                 try:
                     line.decode(encoding)
@@ -113,6 +131,11 @@ class SourceFile:
                     )
                 offset += len(line)
         return f"{self} is not {spoken}; convert it to UTF-8"
+
+    def _convert(self, encoding: str) -> str:
+        """How to make this file UTF-8."""
+        command = f"iconv -f {encoding} -t utf-8 {shlex.quote(str(self))}"
+        return f"convert it with '{command} > NEW', or name its encoding with data.options.encoding"
 
 
 class Source:
@@ -182,26 +205,26 @@ def csv_rows(
 ) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """Header, and (row number, values) of a comma-separated file; the header is row 1.
 
-    Rows with another number of values than the header are counted as faulty.
+    Rows with another number of values than the header are counted as faulty. A quote that is left open swallows
+    the rows behind it, and nobody knows how many: it raises `InputError` with the row in which it opened.
     """
 
     def rows() -> Iterator[tuple[int, list[str]]]:
         before = csv.field_size_limit(_LONGEST_VALUE)
         try:
             with file.text(encoding, newline="") as stream:
-                reader = csv.reader(stream)
                 width = 0
-                for row, values in enumerate(reader, start=1):
+                for row, (values, lines) in enumerate(_parsed(file, stream), start=1):
                     if row == 1:
                         width = len(values)
                     elif not values:
                         continue
                     elif len(values) != width:
+                        if lines > 1:
+                            raise _open_quote(file, row, lines)
                         on_fault(f"row without {width} values", file.label, row, values)
                         continue
                     yield row, values
-        except csv.Error as error:
-            raise InputError(f"{file} is not a comma-separated file ({error})") from error
         finally:
             csv.field_size_limit(before)
 
@@ -209,7 +232,52 @@ def csv_rows(
     first = next(every, None)
     if first is None or not any(first[1]):
         raise InputError(f"{file} is empty; expected a header and rows")
-    return [name.strip() for name in first[1]], every
+    header = [name.strip() for name in first[1]]
+    if any("\0" in name for name in header):
+        raise InputError(
+            f"{file} is not {encoding.upper().removesuffix('-SIG')}; {file._convert('utf-16le')}"
+        )
+    return header, every
+
+
+def _parsed(file: SourceFile, stream: io.TextIOWrapper) -> Iterator[tuple[list[str], int]]:
+    """Values of each record, and how many lines it takes up."""
+    # The second of the two follows in steps and holds the lines of a record that does not parse.
+    ahead, behind = tee(stream)
+    reader = csv.reader(ahead, strict=True)
+    row = done = followed = 0
+    while True:
+        try:
+            for values in reader:
+                row += 1
+                lines = reader.line_num - done
+                done += lines
+                if done - followed >= _LINES_HELD:
+                    deque(islice(behind, done - followed), maxlen=0)
+                    followed = done
+                yield values, lines
+            return
+        except csv.Error as error:
+            row += 1
+            deque(islice(behind, done - followed), maxlen=0)
+            faulty = list(islice(behind, reader.line_num - done))
+            done = followed = reader.line_num
+            if "limit" in str(error) and len(faulty) == 1:
+                raise InputError(
+                    f"{file} row {row}: a value is longer than {_LONGEST_VALUE:,} characters; shorten it"
+                ) from error
+            if len(faulty) > 1 or "unexpected end" in str(error):
+                raise _open_quote(file, row, len(faulty)) from error
+            # Quotes inside a value that nobody doubled: within one line nothing else can get lost.
+            yield next(csv.reader(faulty)), 1
+
+
+def _open_quote(file: SourceFile, row: int, lines: int) -> InputError:
+    reach = f" and takes up {lines:,} lines" if lines > 1 else ""
+    return InputError(
+        f'{file} row {row}: a quote (") opens here{reach}, but does not close where a value ends; '
+        'close it, or double a quote that belongs to the value ("")'
+    )
 
 
 def records(file: SourceFile, on_fault: OnFault) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -236,8 +304,25 @@ def _record(line: str) -> dict[str, Any] | None:
     return None
 
 
-def need_columns(file: SourceFile, header: list[str], *names: str) -> None:
-    """Refuse a table that lacks a column; the sentence says which columns were found."""
+def need_columns(file: SourceFile, header: list[str], *names: str, remedy: str = "") -> None:
+    """Refuse a table that lacks a column or has it twice; the sentence says which columns were found.
+
+    `remedy`: how to name a column that is called otherwise, `{}` standing for its name.
+    """
     for name in names:
-        if name not in header:
-            raise InputError(f"{file} has no column '{name}' (found: {', '.join(header) or 'none'})")
+        if header.count(name) > 1:
+            raise InputError(f"{file} has the column '{name}' more than once; keep one")
+        if name in header:
+            continue
+        lacking = f"{file} has no column '{name}' (found: {', '.join(header) or 'none'})"
+        marks = [spoken for mark, spoken in _MARKS.items() if len(header) == 1 and mark in header[0]]
+        if marks:
+            raise InputError(
+                f"{lacking}; it must be comma-separated, but seems to be separated by {marks[0]}"
+            )
+        close = closest(name, [column for column in header if column not in names])
+        if close is not None:
+            lacking += f": did you mean '{close}'?"
+        if remedy:
+            lacking += f"{' ' if close else '; '}{remedy.format(close or 'YOURS')}"
+        raise InputError(lacking)

@@ -63,6 +63,9 @@ def _events(file: SourceFile, raw: RawData) -> Iterator[Row]:
         nested = record.get("reviews")
         if isinstance(nested, list):
             for review in nested:
+                if not isinstance(review, dict):
+                    raw.tally.broken("review that is not a record", file.label, row, review)
+                    continue
                 liked = review.get("recommend")
                 rating = None if liked is None else float(bool(liked))
                 yield row, record.get("user_id"), review.get("item_id"), rating, review.get("posted"), None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from guided_refine.data.readers.source import (
     need_columns,
 )
 from guided_refine.data.text import article_first
-from guided_refine.errors import InputError
+from guided_refine.errors import InputError, nearest
 
 _OPTIONS = ("extra_items", "columns", "encoding", "article_last")
+_EVENT_COLUMNS = ("user_id", "item_id", "rating", "timestamp", "position")
 
 
 def read(source: Path | None, options: dict[str, Any], raw: RawData) -> None:
@@ -29,43 +30,80 @@ def read(source: Path | None, options: dict[str, Any], raw: RawData) -> None:
     """
     known_options("tables", options, _OPTIONS)
     place = Source(source, "tables")
-    encoding = str(options.get("encoding", "utf-8-sig"))
-    renamed = options.get("columns", {})
+    encoding = str(options.get("encoding", "utf-8"))
+    if encoding.lower() in ("utf-8", "utf8"):
+        encoding = "utf-8-sig"  # with or without a byte order mark
+    names = _Names(options.get("columns", {}))
     extra = options.get("extra_items", [])
-    if not isinstance(renamed, dict):
-        raise InputError("data.options.columns must map our names to the file's: {user_id: customer}")
-    names = _Names({str(ours): str(theirs) for ours, theirs in renamed.items()})
+    extra = [extra] if isinstance(extra, str) else extra
+    if not isinstance(extra, list) or not all(isinstance(name, str) for name in extra):
+        raise InputError(f"data.options.extra_items is {extra!r}, expected a file name or a list of them")
+    article_last = options.get("article_last", False)
+    if not isinstance(article_last, bool):
+        raise InputError(f"data.options.article_last is {article_last!r}, expected true or false")
     items = place.need("items.parquet", "items.csv")
-    _read_items(items, names, encoding, raw, article_last=bool(options.get("article_last", False)))
-    for name in [extra] if isinstance(extra, str) else extra:
-        _read_extra(place.need(str(name).removesuffix(".gz")), names, encoding, raw)
+    _read_items(items, names, encoding, raw, article_last=article_last)
+    for name in extra:
+        _read_extra(place.need(name.removesuffix(".gz")), names, encoding, raw)
     events = place.given or place.need("interactions.parquet", "interactions.csv")
     _read_events(events, names, encoding, raw)
 
 
 class _Names:
-    """Column names of the user's files."""
+    """Column names of the user's files; raises `InputError` for a name that is none of ours."""
 
-    def __init__(self, renamed: dict[str, str]) -> None:
-        self._renamed = renamed
+    def __init__(self, renamed: Any) -> None:
+        if not isinstance(renamed, dict):
+            raise InputError("data.options.columns must map our names to the file's: {user_id: customer}")
+        ours = (*_EVENT_COLUMNS, "title")
+        for name, theirs in renamed.items():
+            if name not in ours:
+                raise InputError(
+                    f"data.options.columns: '{name}' is none of our columns: {nearest(str(name), ours)}"
+                )
+            if not isinstance(theirs, str):
+                raise InputError(f"data.options.columns: {name} is {theirs!r}, expected a column name")
+        self._renamed: dict[str, str] = renamed
 
     def __getitem__(self, ours: str) -> str:
         return self._renamed.get(ours, ours)
 
+    def renamed(self, ours: str) -> bool:
+        return ours in self._renamed
+
+    def check(self, file: SourceFile, header: list[str], *ours: str) -> None:
+        """Refuse a table without these columns, or with one of them twice."""
+        for name in ours:
+            remedy = f"name it with data.options.columns: {{{{{name}: {{}}}}}}"
+            if self.renamed(name):
+                remedy = f"correct data.options.columns, which says that {name} is called so"
+            need_columns(file, header, self[name], remedy=remedy)
+
 
 def _read_items(file: SourceFile, names: _Names, encoding: str, raw: RawData, *, article_last: bool) -> None:
-    header, rows = _table(file, raw.tally.catalog_fault, encoding, need=[names["item_id"], names["title"]])
+    def check(header: list[str]) -> None:
+        names.check(file, header, "item_id", "title")
+        # The text takes one value per name.
+        for name in header:
+            if name:
+                need_columns(file, header, name)
+
+    header, rows = _table(file, raw.tally.catalog_fault, encoding, check)
     id_at, title_at = header.index(names["item_id"]), header.index(names["title"])
     others = [(at, name) for at, name in enumerate(header) if at not in (id_at, title_at)]
     for row, values in rows:
         title = values[title_at]
         if article_last and isinstance(title, str):
             title = article_first(title)
-        raw.catalog.add(file.label, row, values[id_at], title, {name: values[at] for at, name in others})
+        fields = {name: values[at] for at, name in others}
+        raw.catalog.add(file.label, row, values[id_at], title, fields, path=file)
 
 
 def _read_extra(file: SourceFile, names: _Names, encoding: str, raw: RawData) -> None:
-    header, rows = _table(file, raw.tally.catalog_fault, encoding, need=[names["item_id"]])
+    def check(header: list[str]) -> None:
+        names.check(file, header, "item_id")
+
+    header, rows = _table(file, raw.tally.catalog_fault, encoding, check)
     id_at = header.index(names["item_id"])
     for row, values in rows:
         fields = {name: values[at] for at, name in enumerate(header) if at != id_at and name != "title"}
@@ -74,8 +112,12 @@ def _read_extra(file: SourceFile, names: _Names, encoding: str, raw: RawData) ->
 
 
 def _read_events(file: SourceFile, names: _Names, encoding: str, raw: RawData) -> None:
-    wanted = [names[name] for name in ("user_id", "item_id", "rating", "timestamp", "position")]
-    header, rows = _table(file, raw.tally.broken, encoding, need=wanted[:2], only=wanted)
+    def check(header: list[str]) -> None:
+        optional = [name for name in _EVENT_COLUMNS[2:] if names.renamed(name) or name in header]
+        names.check(file, header, *_EVENT_COLUMNS[:2], *optional)
+
+    wanted = [names[name] for name in _EVENT_COLUMNS]
+    header, rows = _table(file, raw.tally.broken, encoding, check, only=wanted)
     user, item, *optional = [header.index(name) if name in header else -1 for name in wanted]
 
     def events() -> Iterator[Row]:
@@ -94,19 +136,23 @@ def _read_events(file: SourceFile, names: _Names, encoding: str, raw: RawData) -
 
 
 def _table(
-    file: SourceFile, on_fault: OnFault, encoding: str, *, need: list[str], only: list[str] | None = None
+    file: SourceFile,
+    on_fault: OnFault,
+    encoding: str,
+    check: Callable[[list[str]], None],
+    only: list[str] | None = None,
 ) -> tuple[list[str], Iterator[tuple[int, list[Any]]]]:
     if file.name.endswith(".parquet"):
-        return parquet_rows(file, need, only)
+        return parquet_rows(file, check, only)
     header, rows = csv_rows(file, on_fault, encoding=encoding)
-    need_columns(file, header, *need)
+    check(header)
     return header, rows
 
 
 def parquet_rows(
-    file: SourceFile, need: list[str], only: list[str] | None = None
+    file: SourceFile, check: Callable[[list[str]], None], only: list[str] | None = None
 ) -> tuple[list[str], Iterator[tuple[int, list[Any]]]]:
-    """Header and rows, read batch by batch; the first data row is row 1."""
+    """Header and rows, read batch by batch; the first data row is row 1. `check` refuses a wrong header."""
     import pyarrow
     from pyarrow.parquet import ParquetFile
 
@@ -117,7 +163,7 @@ def parquet_rows(
         header = [name for name in table.schema_arrow.names if only is None or name in only]
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(f"{file} is not a readable Parquet file ({error}); fetch it again") from error
-    need_columns(file, table.schema_arrow.names, *need)
+    check(table.schema_arrow.names)
 
     def rows() -> Iterator[tuple[int, list[Any]]]:
         row = 0

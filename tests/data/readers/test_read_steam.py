@@ -100,3 +100,18 @@ def test_without_games_nothing_can_be_described(tmp_path: Path) -> None:
     (folder / "steam_games.json.gz").unlink()
     with pytest.raises(InputError, match="has no game metadata"):
         prepare("steam", folder, tmp_path / "out")
+
+
+def test_a_nested_review_that_is_no_record_is_counted(tmp_path: Path) -> None:
+    folder = australian(tmp_path / "in")
+    good = [
+        {"posted": f"Posted May {day}, 2011.", "item_id": i} for day, i in ((1, "10"), (2, "20"), (3, "30"))
+    ]
+    write(folder / "australian_user_reviews.json.gz", [{"user_id": "w", "reviews": [*good, 5, None, "x"]}])
+    info = prepare("steam", folder, tmp_path / "out")
+    assert info["interactions"] == 3
+    assert info["dropped"]["review that is not a record"] == {
+        "rows": 3,
+        "first": "australian_user_reviews.json.gz row 1: 5",
+    }
+    assert info["rows_read"] == 6

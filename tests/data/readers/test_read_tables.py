@@ -115,6 +115,80 @@ def test_a_file_that_was_cut_off_is_named(tmp_path: Path, kind: str) -> None:
         prepare("tables", folder, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"columns": {"timestamp": "whn"}},
+            "no column 'whn' .*did you mean 'when'. correct data.options.columns",
+        ),
+        ({"columns": {"rating": "stars"}}, "interactions.csv has no column 'stars'"),
+        ({"columns": {"title": "name"}}, "items.csv has no column 'name'"),
+        ({"columns": {"tmestamp": "when"}}, "'tmestamp' is none of our columns: did you mean 'timestamp'"),
+        ({"columns": {"timestamp": 5}}, "timestamp is 5, expected a column name"),
+        ({"columns": ["when"]}, "must map our names"),
+        ({"extra_items": 5}, "extra_items is 5, expected a file name or a list"),
+        ({"extra_items": {"a": "b"}}, "expected a file name or a list"),
+        ({"extra_items": [5]}, "expected a file name or a list"),
+        ({"article_last": "no"}, "article_last is 'no', expected true or false"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_an_option_that_cannot_be_followed_stops(
+    tmp_path: Path, kind: str, options: dict[str, object], said: str
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, frame in (("items", ITEMS), ("interactions", ROWS.rename(columns={"timestamp": "when"}))):
+        path = folder / f"{name}.{kind}"
+        frame.to_parquet(path) if kind == "parquet" else frame.to_csv(path, index=False)
+    with pytest.raises(InputError, match=said.replace(".csv", f".{kind}")):
+        prepare("tables", folder, tmp_path / "out", options=DataConfig(options=options))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("items", "rows"),
+    [
+        ("item_id,title\na,A\nb,B\n", "user_id,item_id,user_id\nu,a,v\nu,b,v\n"),
+        ("item_id,title\na,A\nb,B\n", "user_id,item_id,timestamp,timestamp\nu,a,1,2\nu,b,2,1\n"),
+        ("item_id,title,title\na,A,X\nb,B,Y\n", "user_id,item_id\nu,a\nu,b\n"),
+        ("item_id,title,tag,tag\na,A,X,Y\nb,B,Y,Z\n", "user_id,item_id\nu,a\nu,b\n"),
+    ],
+)
+def test_a_column_that_stands_twice_is_refused(make_tables, tmp_path: Path, items: str, rows: str) -> None:
+    with pytest.raises(InputError, match=r"(items|interactions)\.csv has the column '\w+' more than once"):
+        prepare("tables", make_tables(items=items, interactions=rows), tmp_path / "out")
+
+
+def test_a_byte_order_mark_does_not_hide_the_first_column(make_tables, tmp_path: Path) -> None:
+    source = make_tables(items="\ufeffitem_id,title\na,A\nb,B\nc,C\nd,D\n")
+    for place, options in enumerate(({}, {"encoding": "utf-8"}, {"encoding": "UTF8"})):
+        info = prepare("tables", source, tmp_path / str(place), options=DataConfig(options=options))
+        assert info["items"] == 4
+
+
+@pytest.mark.parametrize("blank_in", ["items", "interactions"])
+def test_ids_with_blanks_in_one_table_are_told(make_tables, tmp_path: Path, blank_in: str) -> None:
+    def spoilt(table: str) -> str:
+        return " " if table == blank_in else ""
+
+    items = "item_id,title\n" + "".join(f"{i}{spoilt('items')},T\n" for i in "abcd")
+    rows = "user_id,item_id\n" + "".join(f"u,{i}{spoilt('interactions')}\n" for i in "abcz")
+    source = make_tables(items=items, interactions=rows)
+    with pytest.raises(InputError, match=r"nothing is left of 4 rows.*; 3 of them match without blanks"):
+        prepare("tables", source, tmp_path / "out")
+    with pytest.raises(InputError, match=r"row 2: unknown item .known without the blanks"):
+        prepare("tables", source, tmp_path / "out", strict=True)
+
+
+def test_an_item_listed_twice_names_the_file_and_both_rows(make_tables, tmp_path: Path) -> None:
+    source = make_tables(items="item_id,title\na,A\nb,B\nc,C\nb,D\n")
+    with pytest.raises(InputError) as caught:
+        prepare("tables", source, tmp_path / "out")
+    assert f"{source / 'items.csv'} row 5: item_id 'b' occurs twice, first in row 3" in str(caught.value)
+
+
 def test_a_folder_without_the_files_lists_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/data.xlsx").write_bytes(b"")

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guided_refine.backbones.loss import chunked_cross_entropy
+from guided_refine.backbones.losses.full_cross_entropy import chunked_cross_entropy
 
 
 @settings(max_examples=30, deadline=None)

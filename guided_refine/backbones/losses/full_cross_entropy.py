@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from guided_refine.backbones.losses.deck import Deck
+from guided_refine.config import TrainConfig
+
 # Elements of one chunk of logits: small enough to stay in a CPU's cache, large enough to fill a GPU.
 CPU_ELEMENTS, GPU_ELEMENTS = 1 << 21, 1 << 26
 MIN_ROWS = 128
@@ -109,3 +112,15 @@ def chunked_cross_entropy(
         states.contiguous(), vectors.contiguous(), targets, rows, dtype or states.dtype
     )
     return loss
+
+
+def full_cross_entropy(
+    states: Tensor, vectors: Tensor, targets: Tensor, deck: Deck | None, config: TrainConfig
+) -> Tensor:
+    """`chunked_cross_entropy` as `SequenceModel` calls a loss; no negatives are drawn.
+
+    >>> s, v, t = torch.randn(7, 4), torch.randn(9, 4), torch.arange(7)
+    >>> torch.equal(full_cross_entropy(s, v, t, None, TrainConfig()), chunked_cross_entropy(s, v, t))
+    True
+    """
+    return chunked_cross_entropy(states, vectors, targets, dtype=getattr(torch, config.precision))
