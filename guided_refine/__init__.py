@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Config": "guided_refine.config",
-    "load_config": "guided_refine.config",
+    "load_config": "guided_refine.config_file",
     "run": "guided_refine.pipeline",
     "Dataset": "guided_refine.data.dataset",
     "load_dataset": "guided_refine.data.dataset",

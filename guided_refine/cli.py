@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from guided_refine import __version__
-from guided_refine.config import load_config
+from guided_refine.config_file import load_config
 from guided_refine.errors import InputError, nearest
 from guided_refine.files import is_disk_full, read_json, to_json
 from guided_refine.progress import Progress
@@ -259,7 +259,7 @@ def _data_list(args: argparse.Namespace) -> None:
 
 
 def _data_prepare(args: argparse.Namespace) -> None:
-    from guided_refine.config import parse_data_config
+    from guided_refine.config_file import parse_data_config
     from guided_refine.data.info import describe, format_info
     from guided_refine.data.prepare import prepare
 

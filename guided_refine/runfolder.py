@@ -17,7 +17,8 @@ from typing import Any
 import yaml
 
 from guided_refine import __version__
-from guided_refine.config import Config, load_run_config
+from guided_refine.config import Config
+from guided_refine.config_file import load_run_config
 from guided_refine.errors import InputError
 from guided_refine.files import cannot_write, read_json, write_json, write_text
 from guided_refine.machine import machine, peak_memory

@@ -49,7 +49,7 @@ def small_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_run(small_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished run of `small_config`; read it, do not change it."""
-    from guided_refine.config import load_config
+    from guided_refine.config_file import load_config
     from guided_refine.pipeline import run
 
     out = tmp_path_factory.mktemp("runs") / "small"

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "guided_refine"
 ROOMS = [
-    "errors files strict_yaml machine resources progress config devices runfolder workers",
+    "errors files strict_yaml machine resources progress config config_file devices runfolder workers",
     "data",
     "scoring",
     "tuning",

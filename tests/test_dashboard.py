@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guided_refine.cli import main
-from guided_refine.config import parse_config
+from guided_refine.config_file import parse_config
 from guided_refine.dashboard import check_port, command, serve
 from guided_refine.errors import InputError
 from guided_refine.runfolder import RunFolder

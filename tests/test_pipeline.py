@@ -19,7 +19,7 @@ import pytest
 from safetensors import safe_open
 
 from guided_refine.cli import main
-from guided_refine.config import load_config
+from guided_refine.config_file import load_config
 from guided_refine.errors import InputError
 from guided_refine.files import read_json
 from guided_refine.pipeline import run

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from guided_refine.backbones.backbone import Backbone
-from guided_refine.config import parse_config
+from guided_refine.config_file import parse_config
 from guided_refine.data.dataset import Dataset, load_dataset
 from guided_refine.data.prepare import prepare
 from guided_refine.evaluation.rows import collect, evaluate_unit, write_fit

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from guided_refine import __version__
-from guided_refine.config import Config, resolve_data_path
+from guided_refine.config import Config
+from guided_refine.config_file import resolve_data_path
 from guided_refine.errors import InputError
 from guided_refine.evaluation.sampled import Sampling
 from guided_refine.files import sha256_file, sha256_json

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from guided_refine.config import parse_config
+from guided_refine.config_file import parse_config
 from guided_refine.errors import InputError
 
 

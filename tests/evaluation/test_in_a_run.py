@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from guided_refine.config import load_config
+from guided_refine.config_file import load_config
 from guided_refine.files import read_json
 from guided_refine.pipeline import run
 from guided_refine.progress import Progress

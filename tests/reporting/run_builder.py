@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from guided_refine.config import EvaluateConfig, parse_config
+from guided_refine.config import EvaluateConfig
+from guided_refine.config_file import parse_config
 from guided_refine.data.dataset import load_dataset
 from guided_refine.evaluation.baselines.measure import measure_baseline
 from guided_refine.evaluation.best import best_items

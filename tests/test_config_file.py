@@ -7,14 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from guided_refine.config import (
-    VARIANTS,
-    Config,
-    TrainConfig,
-    load_config,
-    parse_config,
-    resolve_data_path,
-)
+from guided_refine.config import VARIANTS, Config, TrainConfig
+from guided_refine.config_file import load_config, parse_config, resolve_data_path
 from guided_refine.errors import InputError
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
