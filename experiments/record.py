@@ -23,6 +23,13 @@ args = parser.parse_args()
 
 folder = RunFolder(args.run)
 config, stages = folder.config(), folder.manifest()["stages"]
+beside = {
+    "baselines": folder.root / "baselines.json",
+    "strata": folder.root / "strata.json",
+    "beyond_accuracy": folder.root / "beyond_accuracy.json",
+    "scores": folder.summary,
+    "truth": folder.truth,
+}
 kept = ("seconds", "peak_memory_mib", "machine", "finished")
 write_json(
     args.out / f"{config.name}.json",
@@ -32,8 +39,7 @@ write_json(
         "versions": {name: version(name) for name in ("guided-refine", "torch", "transformers", "peft")},
         "rows": read_json(folder.metrics),
         "differences": read_json(folder.differences),
-        "scores": read_json(folder.summary) if folder.summary.exists() else None,
-        "truth": read_json(folder.truth) if folder.truth.exists() else None,
+        **{name: read_json(path) for name, path in beside.items() if path.exists()},
         "stages": {name: {k: entry.get(k) for k in kept} for name, entry in stages.items()},
     },
 )
