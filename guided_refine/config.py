@@ -144,6 +144,11 @@ class TrainConfig(_Section):
     batch_size: int = Field(128, ge=1)
     max_epochs: int = Field(200, ge=1)
     patience: int = Field(10, ge=1, description="epochs without a better validation NDCG@10 before stopping")
+    learning_rate_drops: int = Field(
+        0,
+        ge=0,
+        description="how often patience lowers the learning rate to a quarter before it stops the training",
+    )
     loss: Literal["cross_entropy", "sampled_softmax", "gbce", "bce", "bpr_max"] = "cross_entropy"
     negatives: int | None = Field(None, ge=1, description="items a target is compared with; default 256")
     negative_sampling: Literal["uniform", "popularity"] | None = Field(

@@ -19,12 +19,17 @@ FILE = "last.safetensors"
 
 @dataclass
 class Counters:
-    """How far a training is. `curve` holds a row per epoch: epoch, loss, ndcg@10, seconds."""
+    """How far a training is. `curve` holds a row per epoch: epoch, loss, ndcg@10, learning_rate, seconds.
+
+    `drops`: how often the learning rate was lowered, last after epoch `dropped_after`.
+    """
 
     epoch: int = 0
     steps: int = 0
     best: float = -1.0
     best_epoch: int = 0
+    drops: int = 0
+    dropped_after: int = 0
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
 

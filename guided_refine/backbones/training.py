@@ -26,6 +26,8 @@ from guided_refine.progress import Progress, Task
 
 # Steps over which the learning rate rises to its full value: Adam's first steps are its least reliable.
 WARM_UP = 50
+# What the learning rate is multiplied by each time that validation stands still (`train.learning_rate_drops`).
+DROP = 0.25
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class FitResult:
     """How a training went.
 
     `converged`: patience ended it before `max_epochs` did. `seconds` add up over restarts.
-    `curve`: one row per epoch with epoch, loss, ndcg@10 (validation), seconds.
+    `curve`: one row per epoch with epoch, loss, ndcg@10 (validation), learning_rate, seconds.
     """
 
     steps: int
@@ -68,6 +70,8 @@ def train(
     progress: Progress | None = None,
 ) -> FitResult:
     """Train `model` in place until validation NDCG@10 has not risen for `patience` epochs; best weights stay.
+
+    With `learning_rate_drops` the first such stops go back to the best weights and on at a quarter of the learning rate.
 
     Reads `dataset.visible(user, "train")` and, to stop, the validation targets. With `checkpoint` (a folder)
     every epoch is saved, and a later call with the same inputs continues after the last saved one and ends
@@ -133,7 +137,21 @@ class _Loop:
 
     @property
     def _waited(self) -> int:
-        return self.counters.epoch - self.counters.best_epoch
+        return self.counters.epoch - max(self.counters.best_epoch, self.counters.dropped_after)
+
+    def _learning_rate(self) -> float:
+        return self.config.learning_rate * DROP**self.counters.drops
+
+    def _drop(self) -> None:
+        """Back to the best weights, from now on at a lower learning rate."""
+        self._restore_best()
+        self.counters.drops += 1
+        self.counters.dropped_after = self.counters.epoch
+
+    def _restore_best(self) -> None:
+        with torch.no_grad():
+            for name, weight in self.trained.items():
+                weight.copy_(self.best[name])
 
     def run(self, saved: Checkpoint | None, progress: Progress) -> FitResult:
         """Epochs until patience or `max_epochs` ends them; then the best weights are put back."""
@@ -150,14 +168,15 @@ class _Loop:
                     self.best = self._weights()
                 seconds = time.monotonic() - started
                 counters.seconds += seconds
+                row = {"epoch": counters.epoch, "loss": loss, "ndcg@10": ndcg}
                 counters.curve.append(
-                    {"epoch": counters.epoch, "loss": loss, "ndcg@10": ndcg, "seconds": round(seconds, 3)}
+                    row | {"learning_rate": self._learning_rate(), "seconds": round(seconds, 3)}
                 )
+                if self._waited >= config.patience and counters.drops < config.learning_rate_drops:
+                    self._drop()
                 if saved is not None:
                     saved.save(counters, self.model, self.best, self.optimiser)
-        with torch.no_grad():
-            for name, weight in self.trained.items():
-                weight.copy_(self.best[name])
+        self._restore_best()
         converged = self._waited >= config.patience
         progress.note(
             f"{'converged' if converged else 'NOT converged'} after {counters.epoch} epochs, "
@@ -182,6 +201,7 @@ class _Loop:
         deck = Deck(self.counts, self.config.negative_sampling or "uniform", negatives, self.device)
         torch.manual_seed(derived_seed(self.seed, DROPOUT, epoch))
         self.model.train()
+        rate = self._learning_rate()
         total, places = 0.0, 0
         shown = {"ndcg": counters.best} if counters.best_epoch else {}
         batches = self.model.encoder.batches(
@@ -193,7 +213,7 @@ class _Loop:
             loss.backward()
             counters.steps += 1
             for group in self.optimiser.param_groups:
-                group["lr"] = self.config.learning_rate * min(1.0, counters.steps / WARM_UP)
+                group["lr"] = rate * min(1.0, counters.steps / WARM_UP)
             self.optimiser.step()
             value = float(loss.detach())
             if not math.isfinite(value):

@@ -184,6 +184,32 @@ def test_patience_ends_training_and_best_weights_come_back() -> None:
     assert_same(weights(backbone), weights(short))
 
 
+def test_a_standstill_lowers_the_learning_rate_and_kills_do_not_matter(tmp_path: Path) -> None:
+    dataset = random_dataset()
+    options = {"patience": 2, "learning_rate": 0.05, "learning_rate_drops": 2}
+    whole = make("sasrec", dataset.n_items, max_epochs=60, **options)
+    result = whole.fit(dataset)
+    rates = [c["learning_rate"] for c in result.curve]
+    assert result.converged and list(dict.fromkeys(rates)) == [0.05, 0.0125, 0.003125]
+    for epochs in range(1, result.epochs + 1):
+        part = make("sasrec", dataset.n_items, max_epochs=epochs, **options)
+        last = part.fit(dataset, checkpoint=tmp_path)
+    assert [c["loss"] for c in last.curve] == [c["loss"] for c in result.curve]
+    assert_same(weights(part), weights(whole))
+
+
+def test_a_standstill_goes_back_to_the_best_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "DROP", 0.0)  # so that the weights stay where the drop put them
+    dataset = random_dataset()
+    backbone = make(
+        "sasrec", dataset.n_items, max_epochs=60, patience=3, learning_rate=0.05, learning_rate_drops=1
+    )
+    result = backbone.fit(dataset)
+    ndcg = [c["ndcg@10"] for c in result.curve]
+    assert ndcg[-3:] == [result.best_ndcg] * 3
+    assert result.best_epoch == result.epochs - 6 and ndcg[-4] < result.best_ndcg
+
+
 @pytest.mark.parametrize(("kind", "objective"), PAIRS)
 def test_held_out_events_change_no_training_step(kind: str, objective: str) -> None:
     dataset = random_dataset()
