@@ -8,6 +8,7 @@ Whoever writes holds the folder's lock, so two runs cannot write into one folder
 from __future__ import annotations
 
 import errno
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -97,7 +98,9 @@ class RunFolder:
             raise InputError(
                 f"{self.root} is not a run folder (no config.yaml); make one with: guided-refine run CONFIG"
             )
-        remedy = f"delete it and make it anew with: guided-refine run CONFIG --out {self.root}"
+        remedy = (
+            f"delete it and make it anew with: guided-refine run CONFIG --out {shlex.quote(str(self.root))}"
+        )
         try:
             config = load_run_config(self.config_file)
         except InputError as error:
@@ -190,7 +193,7 @@ class RunFolder:
         if found != size:
             raise InputError(
                 f"{path} is damaged: it has {found} bytes, but {stage} wrote {size}; "
-                f"delete the file and make it anew with: guided-refine run CONFIG --out {self.root}"
+                f"delete the file and make it anew with: guided-refine run CONFIG --out {shlex.quote(str(self.root))}"
             )
 
     def forget(self, stage: str) -> None:

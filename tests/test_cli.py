@@ -177,6 +177,17 @@ def test_wrong_config_values(
     assert said in message
 
 
+@pytest.mark.parametrize("key", ["train.device", "llm_options.device"])
+def test_a_missing_device_is_refused_before_any_work(
+    shop: Path, tmp_path: Path, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "shop.yaml"
+    config.write_text(f"name: shop\ndata: {{path: {shop}}}\nattributes: general\n", encoding="utf-8")
+    run = tmp_path / "run"
+    message = sentence(capsys, "run", str(config), "--out", str(run), "--quiet", "--set", f"{key}=cuda:99")
+    assert key in message and not (run / "data").exists()
+
+
 SLEEPER = """
 import sys, time
 from guided_refine import cli

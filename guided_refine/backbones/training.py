@@ -118,6 +118,8 @@ class _Loop:
                 "bring longer histories or a lower k_core"
             )
         self.lengths = lengths[self.users].clamp(max=model.encoder.train_events)
+        self.n_batches = model.encoder.n_batches(self.lengths, config.batch_size)
+        self.events_per_batch = float(self.lengths.sum()) / self.n_batches
         self.histories = Histories.stack(sequences, device)
         flat = self.histories.flat
         self.counts = torch.bincount(flat[flat > 0] - 1, minlength=dataset.n_items)
@@ -156,9 +158,8 @@ class _Loop:
     def run(self, saved: Checkpoint | None, progress: Progress) -> FitResult:
         """Epochs until patience or `max_epochs` ends them; then the best weights are put back."""
         config, counters = self.config, self.counters
-        per_epoch = self.model.encoder.n_batches(self.lengths, config.batch_size)
-        with progress.task("train", total=config.max_epochs * per_epoch) as task:
-            task.advance(counters.epoch * per_epoch)
+        with progress.task("train", total=config.max_epochs * self.n_batches) as task:
+            task.advance(counters.epoch * self.n_batches)
             while counters.epoch < config.max_epochs and self._waited < config.patience:
                 started = time.monotonic()
                 loss = self._epoch(task)
@@ -210,7 +211,9 @@ class _Loop:
         for rows, examples in batches:
             loss, count = self.model.loss(rows, examples, deck)
             self.optimiser.zero_grad()
-            loss.backward()
+            # Batches hold histories of similar length. Each counts by its places, so that a place in a short history
+            # weighs no more than one in a long history.
+            (loss * (count / self.events_per_batch)).backward()
             counters.steps += 1
             for group in self.optimiser.param_groups:
                 group["lr"] = rate * min(1.0, counters.steps / WARM_UP)

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,9 @@ def collect_details(
     """
     folders = [unit for unit in units if (unit / "row.json").exists()]
     if not folders:
-        raise InputError(f"{root} holds no evaluated model yet; run guided-refine run CONFIG --out {root}")
+        raise InputError(
+            f"{root} holds no evaluated model yet; run guided-refine run CONFIG --out {shlex.quote(str(root))}"
+        )
     found = [
         (folder, read_json(folder / "row.json")) for folder in baselines if (folder / "row.json").exists()
     ]

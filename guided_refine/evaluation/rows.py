@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -272,7 +273,9 @@ def collect(
     """
     done = [unit for unit in units if (unit / "row.json").exists()]
     if not done:
-        raise InputError(f"{root} holds no evaluated model yet; run guided-refine run CONFIG --out {root}")
+        raise InputError(
+            f"{root} holds no evaluated model yet; run guided-refine run CONFIG --out {shlex.quote(str(root))}"
+        )
     rows = [read_json(unit / "row.json") for unit in done]
     per_user = pd.concat([read_parquet(unit / "per_user.parquet") for unit in done], ignore_index=True)
     changes = differences(per_user, samples=options.bootstrap, confidence=options.confidence, seed=seed)

@@ -8,6 +8,7 @@ the run, and whether it is reversed.
 from __future__ import annotations
 
 import csv
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,7 +174,9 @@ def item_scores(run: Path | str) -> dict[str, pd.DataFrame]:
     """Item scores of a run by source, each (items, attributes), indexed by item id; from `scores.parquet`."""
     path = Path(run) / "scores.parquet"
     if not path.exists():
-        raise InputError(f"{path} does not exist; make it with: guided-refine run CONFIG --out {run}")
+        raise InputError(
+            f"{path} does not exist; make it with: guided-refine run CONFIG --out {shlex.quote(str(run))}"
+        )
     rows = read_parquet(path, ["kind", "id", "attribute", "source", "value"])
     rows = rows[rows["kind"] == "item"]
     order = list(dict.fromkeys(rows["attribute"]))

@@ -24,6 +24,25 @@ def check_config(plan: Plan, jobs: int | None) -> None:
         _check_width(plan, config.train.width)
 
 
+def check_scoring_device(plan: Plan) -> None:
+    """Refuse a device for the language model that is not here, unless all is scored."""
+    if plan.needs_scores and not plan.is_scored():
+        _check_device(plan.config.llm_options.device, "llm_options.device")
+
+
+def check_training_device(plan: Plan) -> None:
+    """Refuse a device for the backbones that is not here, unless all are trained."""
+    if not all(plan.is_trained(unit) for unit in plan.units()):
+        _check_device(plan.config.train.device, "train.device")
+
+
+def _check_device(device: str, key: str) -> None:
+    if device not in ("auto", "cpu"):  # these need no torch to be loaded
+        from guided_refine.devices import pick_device
+
+        pick_device(device, key)
+
+
 def _check_width(plan: Plan, base_width: int) -> None:
     from guided_refine.refine.pca import kept_columns
 

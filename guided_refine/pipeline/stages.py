@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from guided_refine.config import Config
 from guided_refine.files import read_json, write_json
-from guided_refine.pipeline.checks import check_config, check_embeddings, check_texts, check_truth
+from guided_refine.pipeline.checks import (
+    check_config,
+    check_embeddings,
+    check_scoring_device,
+    check_texts,
+    check_training_device,
+    check_truth,
+)
 from guided_refine.pipeline.plan import Plan, Unit, unit_name, unit_test_name
 from guided_refine.pipeline.units import load_unit, run_dataset, run_scores, train_and_test
 from guided_refine.progress import Progress
@@ -75,6 +82,7 @@ class Stages:
 
     def builtin(self) -> None:
         """Pre-train the builtin language model, where it is the one asked for."""
+        check_scoring_device(self.plan)
         self.data()
         if self.config.llm != "builtin":
             return
@@ -158,12 +166,15 @@ class Stages:
 
     def train(self) -> None:
         """Train the base of every backbone and seed."""
+        check_training_device(self.plan)
         self.data()
         check_embeddings(self.plan, self.dataset)
         self._units(self.plan.base_units())
 
     def refine(self) -> None:
         """Train the refined variants and controls, and write the refined tables."""
+        check_scoring_device(self.plan)
+        check_training_device(self.plan)
         self.data()
         if self.plan.needs_scores:
             check_texts(self.plan, self.dataset)
@@ -295,6 +306,8 @@ class Stages:
 
     def report(self) -> None:
         """Collect rows, compare with the base, hold scores against the truth where there is one, write the report."""
+        check_scoring_device(self.plan)
+        check_training_device(self.plan)
         self.data()
         check_truth(self.plan, self.dataset)
         self.baselines()

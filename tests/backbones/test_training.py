@@ -184,6 +184,27 @@ def test_patience_ends_training_and_best_weights_come_back() -> None:
     assert_same(weights(backbone), weights(short))
 
 
+def test_every_place_weighs_the_same_whatever_batch_it_falls_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = random_dataset()
+
+    def direction(batch_size: int) -> torch.Tensor:
+        gradients: list[torch.Tensor] = []
+
+        def note_only(self: torch.optim.AdamW) -> None:
+            gradients.append(
+                torch.cat(
+                    [p.grad.flatten() for g in self.param_groups for p in g["params"] if p.grad is not None]
+                )
+            )
+
+        monkeypatch.setattr(torch.optim.AdamW, "step", note_only)
+        make("sasrec", dataset.n_items, batch_size=batch_size, max_epochs=1, dropout=0.0).fit(dataset)
+        total = torch.stack(gradients).sum(0)
+        return total / total.norm()
+
+    torch.testing.assert_close(direction(4), direction(dataset.n_users), rtol=1e-3, atol=1e-5)
+
+
 def test_a_standstill_lowers_the_learning_rate_and_kills_do_not_matter(tmp_path: Path) -> None:
     dataset = random_dataset()
     options = {"patience": 2, "learning_rate": 0.05, "learning_rate_drops": 2}
