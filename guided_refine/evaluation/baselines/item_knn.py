@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 NEIGHBOURS = (10, 50, 200)
-SHRINKAGE = (0.0, 10.0, 100.0)
+SHRINKAGE = (0.0, 10.0, 100.0, 1000.0)
 # Pairs of items in memory at a time.
 _PAIRS = 1 << 22
 
