@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow lint app bench clean
+.PHONY: demo test test-slow faults lint app bench clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "guided-refine needs Python 3.10 or newer")'
@@ -24,6 +24,9 @@ test: $(VENV)/installed-test
 
 test-slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow
+
+faults: $(VENV)/installed-test
+	PYTHONPATH=tests $(BIN)/python -m faults
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -16,14 +16,13 @@ from typing import Any
 # Threads that spin while they wait make small matrix products eight times slower as soon as another process wants a
 # core. Read when torch is first imported; set it to ACTIVE beforehand to have the spinning back.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# On CPUs torch keeps compiled code for every shape of a bfloat16 product it meets, up to 1,024 of them. Batches of histories
-# hardly ever repeat a shape, so a training grew by 60 MiB an epoch; with this by 25. Read when torch is first imported.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "Config": "guided_refine.config",
+    "DataConfig": "guided_refine.config",
+    "TrainConfig": "guided_refine.config",
     "load_config": "guided_refine.config_file",
     "run": "guided_refine.pipeline",
     "Dataset": "guided_refine.data.dataset",
@@ -33,7 +32,10 @@ _PUBLIC = {
     "load_attributes": "guided_refine.scoring.attributes",
     "describe": "guided_refine.data.info",
     "Backbone": "guided_refine.backbones.backbone",
+    "add_items": "guided_refine.refine.new_items",
     "check_run": "guided_refine.check",
+    "check_reference": "guided_refine.reference",
+    "keep_reference": "guided_refine.reference",
     "compare_with_truth": "guided_refine.evaluation.truth",
     "explain_user": "guided_refine.explain.text",
     "export_case": "guided_refine.explain.export",

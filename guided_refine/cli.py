@@ -174,6 +174,15 @@ def _parser() -> argparse.ArgumentParser:
     _common(p)
     p.set_defaults(do=_export)
 
+    p = verbs.add_parser("add-items", help="vectors for items that a run has never seen, from their texts")
+    p.add_argument("run", type=_path, metavar="RUN")
+    p.add_argument(
+        "items", type=_path, metavar="ITEMS", help=".csv, .csv.gz or .parquet: item_id, title, more"
+    )
+    p.add_argument("--out", type=_path, required=True, metavar="FILE", help=".parquet or .csv")
+    _common(p)
+    p.set_defaults(do=_add_items)
+
     p = verbs.add_parser("app", help="open the dashboard on a run")
     p.add_argument("run", type=_path, metavar="RUN")
     p.add_argument("--port", type=int, default=8501)
@@ -293,8 +302,10 @@ def _evaluate(args: argparse.Namespace) -> None:
         _print(answer) if args.json else print(format_truth(answer))
         return
     from guided_refine.check import check_run, format_check
+    from guided_refine.reference import check_reference, is_reference
 
-    rows = check_run(args.run, progress=Progress(quiet=args.quiet))
+    check = check_reference if is_reference(args.run) else check_run
+    rows = check(args.run, progress=Progress(quiet=args.quiet))
     _print(rows) if args.json else print(format_check(rows))
 
 
@@ -310,6 +321,22 @@ def _export(args: argparse.Namespace) -> None:
 
     path = export_case(args.run, args.user, args.format, args.out)
     _print({"file": str(path)}) if args.json else print(path)
+
+
+def _add_items(args: argparse.Namespace) -> None:
+    from guided_refine.files import atomic_path, write_parquet
+
+    if args.out.suffix not in (".parquet", ".csv"):
+        raise InputError(f"--out {args.out} must end in .parquet or .csv")
+    from guided_refine.refine.new_items import add_items
+
+    rows = add_items(args.run, args.items, progress=Progress(quiet=args.quiet)).rows
+    if args.out.suffix == ".parquet":
+        write_parquet(args.out, rows)
+    else:
+        with atomic_path(args.out) as path:
+            rows.to_csv(path, index=False)
+    _print({"file": str(args.out), "items": len(rows)}) if args.json else print(args.out)
 
 
 def _app(args: argparse.Namespace) -> int:

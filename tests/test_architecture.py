@@ -18,7 +18,7 @@ ROOMS = [
     "evaluation",
     "reporting",
     "explain",
-    "pipeline check dashboard bench",
+    "pipeline check reference dashboard bench",
     "cli",
     "__main__",
 ]

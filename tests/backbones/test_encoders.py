@@ -63,6 +63,18 @@ def test_padding_and_neighbours_change_nothing(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_state_reads_the_vectors_of_its_own_items(kind: str) -> None:
+    """The lowest and the highest item too; no neighbour's row, no padding's, and [mask] is nobody's."""
+    encoder, vectors = make(kind)
+    vectors.requires_grad_()
+    items, lengths = torch.tensor([[1, ITEMS, 7], [4, 0, 0]]), torch.tensor([3, 1])
+    shown = (encoder.last(items, lengths, vectors) * torch.randn(WIDTH)).sum(dim=1)
+    for row, own in enumerate(([1, 7, ITEMS], [4])):
+        (gradient,) = torch.autograd.grad(shown[row], vectors, retain_graph=True)
+        assert (gradient.any(dim=1).nonzero()[:, 0] + 1).tolist() == own
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_empty_row_is_no_nan_and_gives_finite_gradients(kind: str) -> None:
     encoder, vectors = make(kind)
     vectors.requires_grad_()

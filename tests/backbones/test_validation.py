@@ -34,6 +34,30 @@ def test_a_constant_scorer_gets_chance() -> None:
     assert float(got) == pytest.approx(sum(1 / math.log2(r + 1) for r in range(1, 11)) / 100)
 
 
+def test_a_collapsed_model_gets_chance() -> None:
+    dataset = random_dataset()
+    table = IdTable(dataset.n_items, 8, std=0.0)
+    backbone = Backbone("sasrec", table, None, TrainConfig(max_length=6), 0)
+    users, targets = dataset.targets("valid")
+    gain = sum(1 / math.log2(rank + 1) for rank in range(1, 11))
+    values = []
+    for user, target in zip(users, targets, strict=True):
+        candidates = dataset.n_items - len(set(dataset.visible(user, "valid").tolist()) - {int(target)})
+        values.append(gain / candidates)
+    got = Validation(dataset, torch.device("cpu")).ndcg(backbone.model)
+    assert got == pytest.approx(np.mean(values))
+
+
+def test_a_model_in_training_is_validated_without_dropout() -> None:
+    dataset = random_dataset()
+    table = IdTable(dataset.n_items, 8, std=1.0)
+    backbone = Backbone("sasrec", table, None, TrainConfig(max_length=6, dropout=0.8), 0)
+    validation = Validation(dataset, torch.device("cpu"))
+    expected = validation.ndcg(backbone.model)
+    backbone.model.train()
+    assert validation.ndcg(backbone.model) == expected
+
+
 def test_no_validation_target_is_said() -> None:
     from dataclasses import replace
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -96,10 +97,19 @@ def test_coverage_is_near_nominal() -> None:
 def test_columns_share_the_drawn_users_and_seeds_repeat() -> None:
     values = np.random.default_rng(4).normal(size=(30, 1))
     twice = bootstrap_means(np.hstack([values, values]), seed=7)
-    assert twice[0] == twice[1] == bootstrap_means(values, seed=7)[0]
+    alone = bootstrap_means(values, seed=7)[0]
+    assert alone == bootstrap_means(values, seed=7)[0]
+    for column in twice:  # summed in another order, so equal but for the last bits
+        assert astuple(column) == pytest.approx(astuple(alone), rel=1e-12)
     assert bootstrap_means(values, seed=8)[0].lower != twice[0].lower
     with pytest.raises(ValueError, match="no users"):
         bootstrap_means(np.zeros((0, 1)))
+
+
+def test_a_column_and_its_double_meet_the_same_users() -> None:
+    values = np.random.default_rng(4).normal(size=(30, 1))
+    one, two = bootstrap_means(np.hstack([values, 2 * values]), seed=7)
+    assert (two.lower, two.upper) == pytest.approx((2 * one.lower, 2 * one.upper), rel=1e-9)
 
 
 def test_weights_are_whole_samples() -> None:

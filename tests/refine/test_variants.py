@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,50 @@ def test_refined_columns_are_what_they_are_called(
     assert torch.equal(model.table.guided, guided) and np.array_equal(end[:, -M:], start[:, -M:])
     assert not np.array_equal(end[:, :-M], start[:, :-M])
     assert not torch.equal(model.term.weight, weight) and model.term.residual.any()
+
+
+def test_user_scores_stand_under_the_items_attributes(
+    dataset: Dataset, base: Backbone, scores: dict[str, AttributeScores]
+) -> None:
+    tuned = scores["tuned"]
+    expected = Normaliser.fit(tuned.item_value, "zscore", 1.5).apply(tuned.users.value)
+    np.testing.assert_allclose(
+        build("refined", dataset, base, scores).term.value.numpy(), expected, rtol=1e-6
+    )
+
+
+def test_held_out_events_and_later_scores_fit_nothing(
+    dataset: Dataset, base: Backbone, scores: dict[str, AttributeScores]
+) -> None:
+    """Other held-out events, other scores after training: a refined model starts as before but for those scores."""
+    sequences = [s.copy() for s in dataset.sequences]
+    for user, sequence in enumerate(sequences):
+        end = int(dataset.split.n_train[user])
+        sequence[end:] = sequence[end:] % dataset.n_items + 1
+    users = scores["tuned"].users
+    late = users.position > dataset.split.n_train[users.user]
+    value = np.where(late[:, None], 1 - users.value, users.value)
+    changed = {"tuned": replace(scores["tuned"], users=replace(users, value=value))}
+    one = build("refined", dataset, base, scores)
+    two = build("refined", replace(dataset, sequences=sequences), base, changed)
+    moved = (one.term.value != two.term.value).any(dim=1).numpy()
+    assert late.any() and not moved[~late].any() and moved[late].any()
+    weights, others = one.model.state_dict(), two.model.state_dict()
+    assert [name for name in weights if not torch.equal(weights[name], others[name])] == ["term.value"]
+
+
+def test_a_prediction_meets_the_scores_after_all_events_not_those_of_its_window(
+    dataset: Dataset, base: Backbone, scores: dict[str, AttributeScores]
+) -> None:
+    model = build("refined", dataset, base, scores)
+    seen = np.array([len(dataset.visible(u, "test")) for u in range(dataset.n_users)])
+    users = np.flatnonzero(seen > CONFIG.train.max_length + 1)
+    assert len(users) > 3
+    whole = model.states(users, "test", dataset)
+    with torch.no_grad():
+        term = model.term(torch.from_numpy(users), torch.from_numpy(seen[users])[:, None])[:, 0]
+        model.term.weight.zero_()
+    np.testing.assert_allclose(whole - model.states(users, "test", dataset), term, atol=1e-5)
 
 
 def test_untuned_reads_the_untuned_scores_and_refined_falls_back_on_them(
@@ -209,8 +254,6 @@ def test_own_embeddings_start_the_base(dataset: Dataset, tmp_path: Path) -> None
 
 
 def test_faults_are_said(dataset: Dataset, base: Backbone, scores: dict[str, AttributeScores]) -> None:
-    from dataclasses import replace
-
     with pytest.raises(InputError, match="did you mean 'refined'"):
         build("refind", dataset, base, scores)
     with pytest.raises(InputError, match="needs untuned scores"):

@@ -45,7 +45,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             s, t = states[start : start + rows], targets[start : start + rows, None]
             real = len(s)
             spare = min(-real % block, len(buffer) - real)
-            if spare:
+            if spare:  # states of zeros: they add nothing to the vectors' gradient
                 s, t = nn.functional.pad(s, (0, 0, 0, spare)), nn.functional.pad(t, (0, 0, 0, spare))
             narrow, z = buffer[: len(s)], wide[: len(s)]
             torch.mm((s * _LOG2_E).to(dtype), v.T, out=narrow)
@@ -58,7 +58,6 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             total += (norm.log2() - at_target)[:real].sum(dtype=torch.float64)
             # From here on z / norm is p - y; dividing the narrow factors by norm spares a pass over z.
             z.scatter_add_(1, t, -norm)
-            z[real:] = 0
             if low:
                 narrow.copy_(z)
             if grad_states is not None:
