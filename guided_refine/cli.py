@@ -61,11 +61,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(argv)
         _silence_libraries(quiet=args.quiet)
         with _ended_by_sigterm():
-            return int(args.do(args) or 0)
+            code = int(args.do(args) or 0)
+            sys.stdout.flush()
+            return code
     except InputError as error:
         # One line, even where an id or a path holds a line break.
         print("guided-refine:", *str(error).splitlines(), file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         # Nearly every write says this for itself, with the file's name; this is for what libraries write.
         if not is_disk_full(error):
@@ -81,9 +86,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         print("guided-refine: interrupted; the same command continues where this stopped", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 

@@ -161,6 +161,10 @@ class TrainConfig(_Section):
     )
     device: Device = "auto"
     threads: int | None = Field(None, ge=1)
+    # Left out of what is saved and hashed: it changes no result, so turning it on or off makes nothing anew.
+    tensorboard: bool = Field(
+        False, exclude=True, description="write curves live into each model's folder, under tensorboard/"
+    )
 
     @model_validator(mode="after")
     def _keys_of_the_loss(self) -> TrainConfig:

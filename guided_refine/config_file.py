@@ -39,7 +39,8 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     try:
         raw = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"config {path} cannot be read: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"config {path} cannot be read: {reason}") from error
     except yaml.YAMLError as error:
         raise InputError(f"config {path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):

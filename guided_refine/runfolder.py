@@ -80,9 +80,10 @@ class RunFolder:
                 f"{self.manifest_file} is damaged, so nothing says what is done ({error.__cause__}); restore it, or "
                 "delete it to have every stage done again"
             ) from error
-        if not isinstance(manifest, dict) or "stages" not in manifest:
+        if not _is_manifest(manifest):
             raise InputError(
-                f"{self.manifest_file} is not the manifest of a run; choose another folder with --out"
+                f"{self.manifest_file} is not the manifest of a run; choose another folder with --out, or delete the "
+                "file to have every stage done again"
             )
         if manifest.get("format", 0) > FORMAT:
             raise InputError(
@@ -248,3 +249,19 @@ def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = child
     return flat
+
+
+def _is_manifest(value: Any) -> bool:
+    """True for what `record` writes; of a newer format nothing is known but that it says so."""
+    if not isinstance(value, dict) or not isinstance(value.get("format", 0), int):
+        return False
+    stages = value.get("stages")
+    return value.get("format", 0) > FORMAT or (
+        isinstance(stages, dict)
+        and all(
+            isinstance(entry, dict)
+            and isinstance(entry.get("inputs"), str)
+            and isinstance(entry.get("files"), dict)
+            for entry in stages.values()
+        )
+    )

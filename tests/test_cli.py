@@ -188,6 +188,14 @@ def test_a_missing_device_is_refused_before_any_work(
     assert key in message and not (run / "data").exists()
 
 
+def test_whoever_reads_the_output_may_stop() -> None:
+    command = [sys.executable, "-m", "guided_refine", "data", "list"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait(timeout=60) == 1
+
+
 SLEEPER = """
 import sys, time
 from guided_refine import cli

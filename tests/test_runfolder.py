@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -140,6 +141,16 @@ def test_readers_refuse_a_newer_folder_and_a_damaged_manifest(folder: RunFolder)
     folder.manifest_file.write_text('{"format": 1,', encoding="utf-8")
     with pytest.raises(InputError, match=r"manifest\.json is damaged.*every stage done again"):
         folder.config()
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [[], {"format": "x", "stages": {}}, {"format": 1, "stages": []}, {"format": 1, "stages": {"data": {}}}],
+)
+def test_a_manifest_of_another_shape_is_one_sentence(folder: RunFolder, manifest: object) -> None:
+    folder.manifest_file.write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(InputError, match="is not the manifest of a run"):
+        folder.is_done("data", "x")
 
 
 def test_readers_can_ask_whether_files_are_whole(folder: RunFolder) -> None:

@@ -12,11 +12,13 @@ from torch import Tensor
 
 from guided_refine.backbones.histories import Histories
 from guided_refine.backbones.model import SequenceModel
-from guided_refine.backbones.tables import ItemTable, UserTerm
+from guided_refine.backbones.randomness import ITEM_TABLE, derived_seed
+from guided_refine.backbones.tables import IdTable, ItemTable, UserTerm
 from guided_refine.backbones.topk import top_items
 from guided_refine.backbones.training import FitResult, torch_threads, train
 from guided_refine.config import TrainConfig
 from guided_refine.data.dataset import Dataset
+from guided_refine.data.raw import as_id
 from guided_refine.data.split import Part
 from guided_refine.errors import InputError, nearest
 from guided_refine.progress import Progress
@@ -31,12 +33,9 @@ class Backbone:
     Weights start from `seed` (the encoder) and from what the table and term were given. The user term must
     number users as the dataset that `fit` gets.
 
-    >>> from guided_refine.backbones.tables import IdTable
-    >>> items = pd.DataFrame({"item_id": list("abcde"), "title": list("ABCDE"), "text": ""})
     >>> rows = pd.DataFrame({"user_id": list("uuuuvvvv"), "item_id": list("abcdbcde")})
-    >>> from guided_refine.data.dataset import from_frames
-    >>> dataset = from_frames("tiny", items, rows)
-    >>> backbone = Backbone("sasrec", IdTable(5, 8), None, TrainConfig(max_epochs=1, threads=1), seed=0)
+    >>> dataset = Dataset.from_frames(rows)
+    >>> backbone = Backbone.new("sasrec", dataset, TrainConfig(width=8, max_epochs=1, threads=1))
     >>> backbone.fit(dataset).epochs
     1
     >>> backbone.recommend(["u"], k=2).columns.tolist()
@@ -50,9 +49,22 @@ class Backbone:
         self.model = SequenceModel(kind, table, term, config, seed).eval()
         self.item_ids: list[str] = []
         self.user_ids: list[str] = []
+        self.id_types: dict[str, str] = {}
         self.histories = Histories.stack([])
         self._start = self._weights()
         self._bound: tuple[Dataset, np.ndarray] | None = None
+
+    @classmethod
+    def new(
+        cls, kind: str, dataset: Dataset, config: TrainConfig | None = None, *, seed: int = 0
+    ) -> Backbone:
+        """An unfitted one over free item vectors for this dataset's catalog: the `base` of a run.
+
+        `config` defaults to `TrainConfig()`. Raises `InputError` for an unknown `kind`.
+        """
+        config = config or TrainConfig()
+        table = IdTable(dataset.n_items, config.width, seed=derived_seed(seed, ITEM_TABLE))
+        return cls(kind, table, None, config, seed)
 
     @property
     def table(self) -> ItemTable:
@@ -79,12 +91,17 @@ class Backbone:
     # ---------------------------------------------------------------- training
 
     def fit(
-        self, dataset: Dataset, checkpoint: Path | None = None, progress: Progress | None = None
+        self,
+        dataset: Dataset,
+        checkpoint: Path | None = None,
+        progress: Progress | None = None,
+        logs: Path | None = None,
     ) -> FitResult:
         """Train on the training part until validation NDCG@10 stops rising.
 
         Every call starts from the weights this backbone was built (or loaded, or `restarted`) with. With
-        `checkpoint` (a folder) a killed training goes on after its last whole epoch; see `training.train`.
+        `checkpoint` (a folder) a killed training goes on after its last whole epoch; see `training.train`. With
+        `logs` (a folder) its curves are written there for TensorBoard, epoch by epoch.
         Raises `InputError` when the dataset has another catalog than the item table, or nothing to learn from.
         """
         if dataset.n_items != self.table.n_items:
@@ -94,6 +111,7 @@ class Backbone:
             )
         self.model.load_state_dict(self._start)
         self.item_ids, self.user_ids = dataset.item_ids.tolist(), list(dataset.user_ids)
+        self.id_types = dict(dataset.id_types)
         self.histories = Histories.stack([dataset.visible(u, "test") for u in range(dataset.n_users)])
         self._bound = (dataset, np.arange(dataset.n_users))
         return train(
@@ -103,6 +121,7 @@ class Backbone:
             self.seed,
             kind=self.kind,
             checkpoint=checkpoint,
+            logs=logs,
             progress=progress,
         )
 
@@ -167,7 +186,7 @@ class Backbone:
 
     def recommend(
         self,
-        users: Sequence[str],
+        users: Sequence[str] | Sequence[int] | np.ndarray | pd.Series,
         k: int = 10,
         filter_viewed: bool = True,
         dataset: Dataset | None = None,
@@ -175,34 +194,37 @@ class Backbone:
         """The `k` best items for each user id: user_id, item_id, rank (from 1), score.
 
         Histories are what the test split allows to see, from `dataset` or, without one, from the training
-        (they are saved with the weights). Users with fewer than `k` candidates get fewer rows.
+        (they are saved with the weights). Users with fewer than `k` candidates get fewer rows. Ids come back as
+        they came in the data, text or whole numbers.
         Raises `InputError` for an unknown user, for `k` below 1, and before `fit`.
         """
         known = dataset.user_ids if dataset is not None else self.user_ids
         if not self.item_ids:
             raise InputError(f"this {self.kind} was not fitted; call fit(dataset) or load a saved one first")
         number = {name: place for place, name in enumerate(known)}
-        for name in users:
-            if str(name) not in number:
+        asked = [as_id(name) for name in users]
+        for name in asked:
+            if name not in number:
                 raise InputError(
-                    f"no user '{name}': {nearest(str(name), known[:10_000])}; "
+                    f"no user '{name}': {nearest(name, known[:10_000])}; "
                     "for somebody new use recommend_for_history"
                 )
-        rows = np.array([number[str(name)] for name in users], dtype=np.int64)
+        rows = np.array([number[name] for name in asked], dtype=np.int64)
         if dataset is not None:
             own = torch.from_numpy(self._own_users(dataset)[rows])
             histories = Histories.stack([dataset.visible(int(u), "test") for u in rows])
         else:
             own = torch.from_numpy(rows)
             histories = Histories.stack([self.histories.sequence(int(u)).numpy() for u in rows])
-        names = np.array([str(name) for name in users], dtype=object)
+        types = self.id_types if dataset is None else dataset.id_types
+        names = _as_they_came(np.array(asked, dtype=object), types.get("user_id"))
         table = self._best(self._states(histories, own), histories, k, filter_viewed)
         table.insert(0, "user_id", names[table.pop("row").to_numpy()])
         return table
 
     def recommend_for_history(
         self,
-        item_ids: Sequence[str],
+        item_ids: Sequence[str] | Sequence[int] | np.ndarray | pd.Series,
         k: int = 10,
         filter_viewed: bool = True,
         user_scores: np.ndarray | None = None,
@@ -217,18 +239,19 @@ class Backbone:
         if not self.item_ids:
             raise InputError(f"this {self.kind} was not fitted; call fit(dataset) or load a saved one first")
         number = {name: place + 1 for place, name in enumerate(self.item_ids)}
-        for name in item_ids:
-            if str(name) not in number:
-                raise InputError(f"no item '{name}': {nearest(str(name), self.item_ids[:10_000])}")
-        if len(item_ids) == 0:
+        history = [as_id(name) for name in item_ids]
+        for name in history:
+            if name not in number:
+                raise InputError(f"no item '{name}': {nearest(name, self.item_ids[:10_000])}")
+        if not history:
             raise InputError("the history is empty; give at least one item id")
-        histories = Histories.stack([np.array([number[str(name)] for name in item_ids])])
+        histories = Histories.stack([np.array([number[name] for name in history])])
         state = self._states(histories, torch.tensor([-1]))
         source = "none"
         if self.term is not None:
             given = None if user_scores is None else torch.as_tensor(user_scores, dtype=torch.float32)[None]
             with torch.no_grad():
-                state = state + self.term.unknown(histories.flat[None, : len(item_ids)], given).numpy()
+                state = state + self.term.unknown(histories.flat[None, : len(history)], given).numpy()
             source = "estimated" if given is None else "language model"
         table = self._best(state, histories, k, filter_viewed).drop(columns="row")
         table.attrs["user_scores"] = source
@@ -247,7 +270,8 @@ class Backbone:
             )
         # What was seen has the score -inf: such users get fewer rows.
         row, column = np.nonzero(np.isfinite(values.numpy()))
-        item_ids = np.array(self.item_ids, dtype=object)[places.numpy()[row, column]]
+        ids = np.array(self.item_ids, dtype=object)[places.numpy()[row, column]]
+        item_ids = _as_they_came(ids, self.id_types.get("item_id"))
         return pd.DataFrame(
             {"row": row, "item_id": item_ids, "rank": column + 1, "score": values.numpy()[row, column]}
         )
@@ -266,3 +290,8 @@ class Backbone:
         from guided_refine.backbones.storage import load_backbone
 
         return load_backbone(Path(folder))
+
+
+def _as_they_came(ids: np.ndarray, kind: str | None) -> np.ndarray:
+    """Ids as whole numbers of numpy type `kind`, or as the text that they are inside where it is None."""
+    return ids if kind is None else np.array([int(name) for name in ids], dtype=kind)

@@ -41,6 +41,7 @@ def save_backbone(backbone: Backbone, folder: Path) -> None:
             "term": None if backbone.term is None else _described(backbone.term),
             "item_ids": backbone.item_ids,
             "user_ids": backbone.user_ids,
+            "id_types": backbone.id_types,
         },
     )
 
@@ -82,6 +83,8 @@ def load_backbone(folder: Path) -> Backbone:
             f"{folder}: {CONFIG} and {WEIGHTS} do not belong together ({error}); delete {folder} and run again"
         ) from error
     backbone.item_ids, backbone.user_ids = config["item_ids"], config["user_ids"]
+    # Absent in what earlier versions wrote: ids were text.
+    backbone.id_types = config.get("id_types", {})
     backbone.histories = Histories(items, length.cumsum(0) - length, length)
     return backbone.restarted(backbone.seed)
 

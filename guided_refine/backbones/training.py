@@ -14,6 +14,7 @@ from torch import Tensor
 
 from guided_refine.backbones.checkpoint import Checkpoint, Counters, fingerprint
 from guided_refine.backbones.histories import Histories
+from guided_refine.backbones.live_curves import Tell, live_curves
 from guided_refine.backbones.losses.deck import Deck
 from guided_refine.backbones.model import SequenceModel
 from guided_refine.backbones.randomness import BATCHES, DROPOUT, NEGATIVES, derived_seed, seeded
@@ -67,6 +68,7 @@ def train(
     *,
     kind: str,
     checkpoint: Path | None = None,
+    logs: Path | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
     """Train `model` in place until validation NDCG@10 has not risen for `patience` epochs; best weights stay.
@@ -77,6 +79,7 @@ def train(
     every epoch is saved, and a later call with the same inputs continues after the last saved one and ends
     with the same weights: each epoch draws its randomness from (seed, epoch) alone. On a CPU and with the same
     number of threads the result is the same to the last bit; on a GPU some kernels add in varying order.
+    `logs` (a folder) gets the curves for TensorBoard after every epoch; they change no result.
 
     Raises `InputError` when nothing can be trained or validated, or when the loss is no longer a number.
     """
@@ -96,7 +99,8 @@ def train(
                 f"{checkpoint} holds a training of {found[0].epoch} epochs, more than train.max_epochs "
                 f"{config.max_epochs}; delete it or raise train.max_epochs"
             )
-        result = loop.run(saved, progress)
+        with live_curves(logs, loop.counters.curve) as tell:
+            result = loop.run(saved, tell, progress)
         model.to("cpu").eval()
     return result
 
@@ -155,7 +159,7 @@ class _Loop:
             for name, weight in self.trained.items():
                 weight.copy_(self.best[name])
 
-    def run(self, saved: Checkpoint | None, progress: Progress) -> FitResult:
+    def run(self, saved: Checkpoint | None, tell: Tell, progress: Progress) -> FitResult:
         """Epochs until patience or `max_epochs` ends them; then the best weights are put back."""
         config, counters = self.config, self.counters
         with progress.task("train", total=config.max_epochs * self.n_batches) as task:
@@ -170,9 +174,9 @@ class _Loop:
                 seconds = time.monotonic() - started
                 counters.seconds += seconds
                 row = {"epoch": counters.epoch, "loss": loss, "ndcg@10": ndcg}
-                counters.curve.append(
-                    row | {"learning_rate": self._learning_rate(), "seconds": round(seconds, 3)}
-                )
+                row |= {"learning_rate": self._learning_rate(), "seconds": round(seconds, 3)}
+                counters.curve.append(row)
+                tell(row)
                 if self._waited >= config.patience and counters.drops < config.learning_rate_drops:
                     self._drop()
                 if saved is not None:

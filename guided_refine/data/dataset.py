@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,9 @@ import pandas as pd
 from guided_refine.data.split import Part, Split, SplitKind, make_split
 from guided_refine.errors import InputError
 from guided_refine.files import read_json, read_parquet
+
+if TYPE_CHECKING:
+    from guided_refine.config import DataConfig
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Dataset:
     Items are numbered 1..n_items inside; 0 is padding. Row `i` of `items` is item number `i + 1`; its columns
     include `item_id` (str), `title`, `text` (what a language model reads; "" where the source has none).
     Users are numbered 0..n_users-1. `sequences[u]` holds item numbers, oldest first, shape (events,).
-    `times[u]` are seconds, or None where the data have an order only.
+    `times[u]` are seconds, or None where the data have an order only. Ids are text inside; `id_types` says where
+    they came as whole numbers ("user_id", "item_id" -> numpy type), so that they can go out as such again.
     """
 
     name: str
@@ -37,6 +41,34 @@ class Dataset:
     times: list[np.ndarray] | None
     split: Split
     info: dict[str, Any] = field(default_factory=dict)
+    id_types: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_frames(
+        cls,
+        interactions: pd.DataFrame,
+        items: pd.DataFrame | None = None,
+        *,
+        name: str = "frames",
+        options: DataConfig | None = None,
+    ) -> Dataset:
+        """Build a dataset from frames as one has them, by the same rules as `prepare` reads tables.
+
+        `interactions`: user_id, item_id, optional rating, and timestamp or position (else the order of the rows).
+        `items`: item_id, title, and further columns, which become the text; without it the catalog is what
+        `interactions` name, without texts. Ids may be text or whole numbers. `options` filter and split; their
+        path, reader and reader's options are not read. Faulty rows are dropped and counted in `info["dropped"]`.
+
+        Raises `InputError` for a missing column, items listed twice, unparsable times, and where nothing is left.
+
+        >>> rows = pd.DataFrame({"user_id": [7] * 3 + [8] * 3, "item_id": [30, 10, 20, 10, 20, 30]})
+        >>> dataset = Dataset.from_frames(rows)
+        >>> dataset.n_users, dataset.item_ids.tolist(), dataset.visible(0, "test").tolist()
+        (2, ['30', '10', '20'], [1, 2])
+        """
+        from guided_refine.data.frames import read_frames
+
+        return read_frames(interactions, items, name=name, options=options)
 
     @property
     def n_items(self) -> int:
@@ -99,11 +131,13 @@ def from_frames(
     valid_share: float = 0.1,
     test_share: float = 0.1,
     info: dict[str, Any] | None = None,
+    id_types: dict[str, str] | None = None,
 ) -> Dataset:
     """Build a dataset from two clean frames.
 
     `items`: item_id, title, text. `interactions`: user_id, item_id and optional timestamp, already in order
-    within each user (order of users: first appearance). For raw files use `guided_refine.data.prepare`.
+    within each user (order of users: first appearance). For raw files use `guided_refine.data.prepare`, for raw
+    frames `Dataset.from_frames`.
 
     >>> items = pd.DataFrame({"item_id": ["a", "b", "c"], "title": list("ABC"), "text": ["", "", ""]})
     >>> rows = pd.DataFrame({"user_id": ["u"] * 3, "item_id": ["b", "a", "c"]})
@@ -144,7 +178,7 @@ def from_frames(
         valid_share=valid_share,
         test_share=test_share,
     )
-    return Dataset(name, items, names, sequences, times, frozen, info or {})
+    return Dataset(name, items, names, sequences, times, frozen, info or {}, id_types or {})
 
 
 def read_prepared(folder: Path | str) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:

@@ -6,7 +6,7 @@ info.json: a folder without it is not a dataset, so a kill at any moment leaves 
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,16 +55,52 @@ def prepare(
     (3, 1)
     """
     options = options or DataConfig()
-    if reader not in READERS:
-        raise InputError(f"there is no reader '{reader}': {nearest(reader, READERS)}")
+    check_reader(reader)
     source, out = (None if source is None else Path(source)), Path(out)
     _refuse_own_source(source, out)
     progress = progress or Progress(quiet=True)
     raw = RawData.empty(min_rating=options.min_rating, strict=strict, progress=progress)
     READERS[reader](source, options.options, raw)
-    shown = str(source) if source is not None else f"reader {reader}"
+    left = tidy(raw, options, str(source) if source is not None else f"reader {reader}")
+    info: dict[str, Any] = {
+        "name": name or (source.name.split(".")[0] if source is not None else reader),
+        "reader": reader,
+        "source": None if source is None else source.name,
+        **left.facts,
+        "options": options.model_dump(mode="json", exclude={"path", "reader"}),
+    }
+    extras, dropped = raw.extras, raw.tally.summary() or "none"
+    # The log of a large source weighs more than what follows.
+    del raw
+    _write(out, left.items, left.interactions(), extras, options, info)
+    progress.log(
+        f"data: {info['users']} users, {info['items']} items, {info['interactions']} interactions "
+        f"of {info['rows_read']} rows; dropped: {dropped}"
+    )
+    return info
+
+
+@dataclass(frozen=True)
+class Tidy:
+    """What is left of a source: `items` with their text, events in history order, and `facts` for info.json."""
+
+    items: pd.DataFrame
+    facts: dict[str, Any]
+    _rows: Arrays
+    _users: list[str]
+
+    def interactions(self) -> pd.DataFrame:
+        """user_id, item_id and, where there are any, rating and timestamp; one row per event."""
+        return _frame(self.items, self._rows, self._users)
+
+
+def tidy(raw: RawData, options: DataConfig, shown: str) -> Tidy:
+    """Order, filter and describe what a reader filled in; `shown` is what error sentences call the source.
+
+    Raises `InputError` where nothing is left, or nothing to choose from.
+    """
     if not len(raw.catalog):
-        raise InputError(f"{shown}: the items are empty; there is nothing to recommend")
+        raise InputError(f"{shown}: the items are empty, so there is nothing to recommend; list at least two")
     rows = _complete(raw, shown)
     heard_of = len(np.unique(rows.item))
     items = raw.catalog.frame()
@@ -75,10 +111,7 @@ def prepare(
         raise InputError(
             f"{shown}: all interactions that are left are with one item; a ranking needs two or more"
         )
-    info: dict[str, Any] = {
-        "name": name or (source.name.split(".")[0] if source is not None else reader),
-        "reader": reader,
-        "source": None if source is None else source.name,
+    facts: dict[str, Any] = {
         "users": len(users),
         "items": len(items),
         "interactions": len(rows),
@@ -88,17 +121,14 @@ def prepare(
         "noted": {reason: asdict(d) for reason, d in raw.tally.noted.items()},
         "catalog": {"listed": len(raw.catalog), "without_interactions": len(raw.catalog) - heard_of},
         **counts,
-        "options": options.model_dump(mode="json", exclude={"path", "reader"}),
     }
-    extras, dropped = raw.extras, raw.tally.summary() or "none"
-    # The log of a large source weighs more than what follows.
-    del raw
-    _write(out, items, _frame(items, rows, users), extras, options, info)
-    progress.log(
-        f"data: {info['users']} users, {info['items']} items, {info['interactions']} interactions "
-        f"of {info['rows_read']} rows; dropped: {dropped}"
-    )
-    return info
+    return Tidy(items, facts, rows, users)
+
+
+def check_reader(reader: str) -> None:
+    """Raise `InputError` for a reader that does not exist, with the nearest that does."""
+    if reader not in READERS:
+        raise InputError(f"there is no reader '{reader}': {nearest(reader, READERS)}")
 
 
 def _ordered_by(rows: Arrays) -> str:
@@ -126,7 +156,7 @@ def _complete(raw: RawData, shown: str) -> Arrays:
     """The kept rows; refuses an empty or a wholly faulty source, and drops rows without the time others have."""
     tally = raw.tally
     if not tally.rows_read:
-        raise InputError(f"{shown}: the interactions are empty")
+        raise InputError(f"{shown}: the interactions are empty; expected one row per event below the header")
     bad_times = tally.dropped.get("unparsable time")
     if bad_times is not None and bad_times.rows == tally.rows_read:
         raise InputError(
@@ -134,13 +164,10 @@ def _complete(raw: RawData, shown: str) -> Arrays:
             "expected seconds since 1970 or ISO dates such as 2014-07-21"
         )
     rows = raw.events.arrays()
-    if rows.time is not None and np.isnan(rows.time).any():
-        missing = np.isnan(rows.time)
-        file, row = raw.events.place(int(np.argmax(missing)), int(rows.row[np.argmax(missing)]))
-        if tally.strict:
-            tally.fault("no time, where other rows have one", file, row)
-        tally.filtered("no time", int(missing.sum()), f"{file} row {row}")
-        rows = rows.take(~missing)
+    if rows.time is not None:
+        rows = _without(np.isnan(rows.time), "time", rows, raw)
+    if rows.time is None and rows.position is not None:  # with times, positions only order equal ones
+        rows = _without(np.isnan(rows.position), "position", rows, raw)
     if rows.time is not None and len(rows):
         middle = float(np.median(rows.time))
         for bound, units in _FINER_UNITS:
@@ -151,10 +178,24 @@ def _complete(raw: RawData, shown: str) -> Arrays:
     return rows
 
 
+def _without(missing: np.ndarray, what: str, rows: Arrays, raw: RawData) -> Arrays:
+    """Drop and count rows that lack what others have; under --strict the first one stops the run."""
+    if not missing.any():
+        return rows
+    file, row = raw.events.place(int(np.argmax(missing)), int(rows.row[np.argmax(missing)]))
+    if raw.tally.strict:
+        raw.tally.fault(f"no {what}, where other rows have one", file, row)
+    raw.tally.filtered(f"no {what}", int(missing.sum()), f"{file} row {row}")
+    return rows.take(~missing)
+
+
 def _refuse_empty(rows: Arrays, raw: RawData, shown: str) -> None:
     if not len(rows):
         blanks = raw.tally.dropped.get(BLANKS)
         remedy = ""
+        lowered = [key for key in ("k_core", "min_rating") if key in raw.tally.summary()]
+        if lowered:
+            remedy = f"; lower data.{' or data.'.join(lowered)}"
         if blanks:
             remedy = (
                 f"; {blanks.rows} of them match without blanks before and after the ids: remove such blanks"

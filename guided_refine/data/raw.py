@@ -223,7 +223,7 @@ def seconds(value: Any) -> float:
     """
     if isinstance(value, str):
         try:
-            return number(value)
+            return _within_reach(number(value))
         except ValueError:
             text = value.strip()
             value = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
@@ -232,7 +232,14 @@ def seconds(value: Any) -> float:
         return aware.timestamp()
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=timezone.utc).timestamp()
-    return number(value)
+    return _within_reach(number(value))
+
+
+def _within_reach(time: float) -> float:
+    """Refuse what is no time in any unit: nanoseconds up to the year 2262 fit into 64 bits."""
+    if abs(time) >= 2**63:
+        raise ValueError(time)
+    return time
 
 
 @dataclass

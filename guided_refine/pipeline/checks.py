@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from guided_refine.data.dataset import Dataset
+from guided_refine.data.prepare import check_reader
 from guided_refine.errors import InputError
 from guided_refine.pipeline.plan import WITHOUT_SCORES, Plan
 
@@ -17,9 +18,14 @@ def check_config(plan: Plan, jobs: int | None) -> None:
         "evaluate.truth": config.evaluate.truth,
         "evaluate.truth_map": config.evaluate.truth_map,
     }
+    check_reader(config.data.reader)
     for key, path in given.items():
         if path is not None and not plan.resolve(path).is_file():
             raise InputError(f"{key}: {plan.resolve(path)} is not a file")
+    if config.train.tensorboard:
+        from guided_refine.backbones.live_curves import need_tensorboard
+
+        need_tensorboard()
     if config.base.embeddings is None or config.refine.width is not None:
         _check_width(plan, config.train.width)
 

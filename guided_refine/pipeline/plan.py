@@ -147,6 +147,8 @@ class Plan:
     @functools.cached_property
     def data_inputs(self) -> dict[str, Any]:
         """What the prepared dataset depends on. Raises `InputError` when the source is not there."""
+        from guided_refine.data.readers.source import source_paths
+
         source = self.source
         files: dict[str, str] = {}
         if source is not None:
@@ -155,8 +157,7 @@ class Plan:
                     f"data.path: {source} does not exist (relative paths start from "
                     "$GUIDED_REFINE_DATA, else from the config's folder)"
                 )
-            every = sorted(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]
-            files = {str(p.relative_to(source.parent)): sha256_file(p) for p in every}
+            files = {str(p.relative_to(source.parent)): sha256_file(p) for p in source_paths(source)}
         return {"data": self.config.data.model_dump(mode="json"), "files": files, "strict": self.strict}
 
     @functools.cached_property

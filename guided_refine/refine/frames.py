@@ -24,6 +24,18 @@ def refined_items(backbone: Backbone, dataset: Dataset, attributes: Sequence[str
     return frame
 
 
+def item_rows(backbone: Backbone, item_ids: Sequence[str], attributes: Sequence[str]) -> pd.DataFrame:
+    """The rows of `refined_items` for some of the items that a trained or loaded backbone knows, in this order.
+
+    Raises `InputError` when the backbone's table holds no such columns.
+    """
+    names = _columns(backbone, attributes)
+    place = {name: row for row, name in enumerate(backbone.item_ids)}
+    frame = pd.DataFrame(backbone.item_vectors()[[place[name] for name in item_ids]], columns=names)
+    frame.insert(0, "item_id", np.array(item_ids, dtype=object))
+    return frame
+
+
 def refined_users(backbone: Backbone, dataset: Dataset, attributes: Sequence[str]) -> pd.DataFrame:
     """One row per user: user_id and the same columns as the items.
 

@@ -71,6 +71,11 @@ class GuidedUserTerm(UserTerm):
         self.register_buffer("fill", torch.from_numpy(normaliser.fill))
         self.estimate = estimate
 
+    @property
+    def normaliser(self) -> Normaliser:
+        """The map from scores in [0, 1] to normalised ones, fitted on the catalog that the model was trained with."""
+        return Normaliser(self.knots_x.numpy(), self.knots_y.numpy(), self.fill.numpy())
+
     def latest(self, users: Tensor, seen: Tensor) -> Tensor:
         """Row of the latest snapshot that has read at most `seen` events, -1 where there is none.
 
@@ -106,8 +111,7 @@ class GuidedUserTerm(UserTerm):
                 raise InputError(
                     f"{given.shape[-1]} user scores were given, expected {self.attributes}, one per attribute"
                 )
-            normaliser = Normaliser(self.knots_x.numpy(), self.knots_y.numpy(), self.fill.numpy())
-            normalised = torch.from_numpy(normaliser.apply(given.numpy()))
+            normalised = torch.from_numpy(self.normaliser.apply(given.numpy()))
         return self._widen(normalised @ self.weight.T)
 
     def _widen(self, guided: Tensor) -> Tensor:

@@ -43,14 +43,11 @@ def build_base(
     the refined variant by being frozen. One factor brings their root mean square norm to 1, which leaves all
     angles and ratios as they are and spares the softmax a start at extremes.
     """
-    table: ItemTable
     if embeddings is None:
-        table = IdTable(dataset.n_items, config.train.width, seed=derived_seed(seed, ITEM_TABLE))
-    else:
-        own = load_base_embeddings(embeddings, dataset.item_ids.tolist()).astype(np.float64)
-        norm = float(np.sqrt((own**2).sum(axis=1).mean()))
-        table = VectorTable(torch.from_numpy(own / (norm or 1.0)))
-    return Backbone(kind, table, None, config.train, seed)
+        return Backbone.new(kind, dataset, config.train, seed=seed)
+    own = load_base_embeddings(embeddings, dataset.item_ids.tolist()).astype(np.float64)
+    norm = float(np.sqrt((own**2).sum(axis=1).mean()))
+    return Backbone(kind, VectorTable(torch.from_numpy(own / (norm or 1.0))), None, config.train, seed)
 
 
 def build_variant(

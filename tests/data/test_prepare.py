@@ -117,6 +117,29 @@ def test_rows_without_the_time_that_others_have_are_dropped(make_tables, tmp_pat
         prepare("tables", source, tmp_path / "strict", strict=True)
 
 
+def test_rows_without_the_position_that_others_have_are_dropped(make_tables, tmp_path: Path) -> None:
+    source = make_tables(interactions="user_id,item_id,position\nu,a,1\nu,b,\nu,c,3\nu,d,4\n")
+    info = prepare("tables", source, tmp_path / "out")
+    assert info["dropped"]["no position"] == {"rows": 1, "first": "interactions.csv row 3"}
+    assert histories(tmp_path / "out") == {"u": ["a", "c", "d"]}
+    with pytest.raises(InputError, match=r"interactions\.csv row 3: no position"):
+        prepare("tables", source, tmp_path / "strict", strict=True)
+
+
+def test_a_time_beyond_all_units_is_a_faulty_row(make_tables, tmp_path: Path) -> None:
+    source = make_tables(interactions="user_id,item_id,timestamp\nu,a,1\nu,b,1e300\nu,c,3\nu,d,4\n")
+    info = prepare("tables", source, tmp_path / "out")
+    assert info["dropped"]["unparsable time"]["rows"] == 1
+
+
+def test_what_was_prepared_inside_the_source_is_not_read_again(make_tables, tmp_path: Path) -> None:
+    source = make_tables(interactions="user_id,item_id\nu,a\nu,b\nu,c\nv,a\n")
+    first = prepare("tables", source, source / "prepared", options=DataConfig(k_core=1))
+    (source / "interactions.csv").write_text("user_id,item_id\nu,c\nu,b\nu,a\n")
+    assert first["rows_read"] == 4
+    assert prepare("tables", source, source / "prepared")["rows_read"] == 3
+
+
 @pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
 def test_finer_times_become_seconds(make_tables, tmp_path: Path, unit: int) -> None:
     rows = "".join(f"u,{item},{(1_500_000_000 + at) * unit}\n" for at, item in enumerate("abc"))
@@ -138,7 +161,7 @@ def test_order_only_data_have_no_timestamp_and_say_so(make_tables, tmp_path: Pat
 
 FAULTS = {
     "no rows": (None, "user_id,item_id,timestamp\n", "the interactions are empty"),
-    "no items": ("item_id,title\n", None, "the items are empty"),
+    "no items": ("item_id,title\n", None, "the items are empty.*list at least two"),
     "empty file": ("", None, r"items\.csv is empty"),
     "no item column": (None, "user_id,timestamp\nu,1\n", r"no column 'item_id' \(found: user_id, timestamp\)"),
     "no title": ("item_id,name\na,A\n", None, r"no column 'title' \(found: item_id, name\)"),

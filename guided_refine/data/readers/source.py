@@ -27,8 +27,12 @@ from guided_refine.errors import InputError, closest, nearest
 # Told of a row that cannot be taken apart: reason, file, row, content. It counts, or stops under --strict.
 OnFault = Callable[[str, str, int, object], None]
 
+_DATA_ENDINGS = (".csv", ".parquet", ".json", ".jsonl", ".dat", ".data", ".item", ".inter", ".user")
+# A folder with one of these was written by this package.
+_OUR_OWN = ("info.json", "manifest.json")
 _LONGEST_VALUE = 1 << 24
 _LINES_HELD = 1_000
+_OR_NAMED = "; for reader tables it is enough to name its encoding with data.options.encoding"
 _MARKS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 # The longer ones first: UTF-32 begins like UTF-16.
 _BYTE_ORDER_MARKS = {
@@ -55,6 +59,11 @@ class SourceFile:
     def name(self) -> str:
         """Base name without `.gz`."""
         return self.label.removesuffix(".gz")
+
+    @property
+    def folder(self) -> PurePosixPath | Path:
+        """Where it lies, on disk or in its archive."""
+        return self.path.parent if self.member is None else PurePosixPath(self.member).parent
 
     def __str__(self) -> str:
         return str(self.path) if self.member is None else f"{self.path}/{self.member}"
@@ -127,7 +136,7 @@ class SourceFile:
                     where = f"row {row}, byte {offset + error.start} is 0x{line[error.start]:02x}"
                     return (
                         f"{self} is not {spoken} ({where}); convert it, for example with "
-                        "'iconv -f latin1 -t utf-8', or name its encoding with data.options.encoding"
+                        f"'iconv -f latin1 -t utf-8'{_OR_NAMED}"
                     )
                 offset += len(line)
         return f"{self} is not {spoken}; convert it to UTF-8"
@@ -135,7 +144,7 @@ class SourceFile:
     def _convert(self, encoding: str) -> str:
         """How to make this file UTF-8."""
         command = f"iconv -f {encoding} -t utf-8 {shlex.quote(str(self))}"
-        return f"convert it with '{command} > NEW', or name its encoding with data.options.encoding"
+        return f"convert it with '{command} > NEW'{_OR_NAMED}"
 
 
 class Source:
@@ -149,10 +158,7 @@ class Source:
         self.path = path
         self.given: SourceFile | None = None
         if path.is_dir():
-            folders = [path, *sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))]
-            self.files = [
-                SourceFile(p) for folder in folders for p in sorted(folder.iterdir()) if p.is_file()
-            ]
+            self.files = [SourceFile(p) for p in _files_in(path)]
         elif zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 names = [n for n in sorted(archive.namelist()) if not n.endswith("/") and "__MACOSX" not in n]
@@ -161,15 +167,15 @@ class Source:
             if path.suffix == ".zip":
                 raise InputError(f"{path} is damaged or cut off (not a zip archive); fetch it again")
             self.given = SourceFile(path)
-            self.files = [SourceFile(p) for p in sorted(path.parent.iterdir()) if p.is_file()]
+            self.files = [SourceFile(p) for p in _files_beside(path)]
 
     def find(self, *names: str) -> SourceFile | None:
-        """The first file with one of these base names (`.gz` may follow), in the order of `names`."""
-        for name in names:
-            for file in self.files:
-                if file.name == name:
-                    return file
-        return None
+        """The file with one of these base names (`.gz` may follow): the folder itself comes before its subfolders, and
+        within a folder the names in their order."""
+        found = [file for file in self.files if file.name in names]
+        if not found:
+            return None
+        return min((f for f in found if f.folder == found[0].folder), key=lambda f: names.index(f.name))
 
     def need(self, *names: str) -> SourceFile:
         """Like `find`; raises `InputError` that lists what is there."""
@@ -184,12 +190,24 @@ class Source:
         return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "") if names else "no files"
 
 
-def _files_of(folder: Path) -> list[Path]:
-    """Files of a folder; of its one subfolder, where it holds nothing else (an archive unpacked in place)."""
-    shown = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-    if len(shown) == 1 and shown[0].is_dir():
-        return _files_of(shown[0])
-    return [p for p in shown if p.is_file()]
+def source_paths(path: Path) -> list[Path]:
+    """Every file on disk that a `Source` of this path may read: what the prepared data depend on."""
+    if path.is_dir():
+        return _files_in(path)
+    return [path] if zipfile.is_zipfile(path) else _files_beside(path)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Files of the folder, then of its subfolders; runs and prepared datasets that lie in it are not its data."""
+    inner = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    folders = [folder, *(p for p in inner if not any((p / name).exists() for name in _OUR_OWN))]
+    return [p for place in folders for p in sorted(place.iterdir()) if p.is_file()]
+
+
+def _files_beside(path: Path) -> list[Path]:
+    """The file given, and what lies beside it and may belong to it."""
+    beside = (p for p in sorted(path.parent.iterdir()) if p.is_file())
+    return [p for p in beside if p == path or p.name.removesuffix(".gz").endswith(_DATA_ENDINGS)]
 
 
 def known_options(reader: str, options: dict[str, Any], known: tuple[str, ...]) -> None:

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guided_refine.data.readers.source import SourceFile, csv_rows, need_columns
+from guided_refine.data.readers.source import (
+    Source,
+    SourceFile,
+    csv_rows,
+    need_columns,
+    source_paths,
+)
 from guided_refine.errors import InputError
 
 
@@ -21,6 +27,21 @@ def read(folder: Path, text: str | bytes) -> tuple[list[str], list[tuple[int, li
     faults: list[object] = []
     header, rows = csv_rows(SourceFile(path), lambda *fault: faults.append(fault))
     return header, list(rows), faults
+
+
+def test_the_folder_itself_comes_before_its_subfolders(tmp_path: Path) -> None:
+    for name in ("t.csv", "inner/t.parquet", "run/t.csv", "run/manifest.json", ".git/t.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    source = Source(tmp_path, "tables")
+    assert source.need("t.parquet", "t.csv").path == tmp_path / "t.csv"
+    assert source_paths(tmp_path) == [tmp_path / "t.csv", tmp_path / "inner/t.parquet"]
+
+
+def test_what_lies_beside_a_single_file_and_may_belong_to_it(tmp_path: Path) -> None:
+    for name in ("events.csv", "items.csv.gz", "notes.md", "holiday.jpg"):
+        (tmp_path / name).write_text("")
+    assert [p.name for p in source_paths(tmp_path / "events.csv")] == ["events.csv", "items.csv.gz"]
 
 
 @given(

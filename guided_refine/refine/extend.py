@@ -1,0 +1,87 @@
+"""A trained refined model with further items: their scores are read from text, their place is borrowed from neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from guided_refine.backbones.backbone import Backbone
+from guided_refine.errors import InputError
+from guided_refine.refine.table import RefinedTable
+from guided_refine.refine.users import GuidedUserTerm
+
+NEIGHBOURS = 20
+
+
+def extended(backbone: Backbone, item_ids: Sequence[str], scores: np.ndarray) -> Backbone:
+    """A copy of a trained refined model that also knows `item_ids`, appended to the catalog in this order.
+
+    `scores` (new items, attributes) are a language model's, in [0, 1]. They go through the normalisation that the
+    model was trained with, so vectors and scores of the items it knows stay what they are. The columns that
+    training would have learned from interactions come from `borrowed`.
+
+    Raises `InputError` when the model has no guided columns, an item is there already, or the scores do not fit.
+    """
+    table, term = backbone.table, backbone.term
+    if not isinstance(table, RefinedTable) or not isinstance(term, GuidedUserTerm) or not backbone.item_ids:
+        raise InputError(
+            f"this {backbone.kind} is no trained refined model, so text alone cannot tell it about an item"
+        )
+    ids = [str(name) for name in item_ids]
+    _check(backbone, ids, scores, table.attributes)
+    normalised = torch.from_numpy(term.normaliser.apply(np.asarray(scores, dtype=np.float64)))
+    guided = normalised * table.scale
+    reduced = borrowed(table.reduced.detach().numpy(), table.guided.numpy(), guided.numpy())
+    n_items = table.n_items + len(ids)
+    bigger = RefinedTable.blank(**{**table.options(), "n_items": n_items})
+    bigger.load_state_dict(
+        {
+            "reduced": torch.cat([table.reduced.detach(), torch.from_numpy(reduced)]),
+            "guided": torch.cat([table.guided, guided]),
+        }
+    )
+    wider = GuidedUserTerm.blank(**{**term.options(), "n_items": n_items})
+    estimate = torch.cat([term.estimate.item_scores, normalised])
+    wider.load_state_dict({**term.state_dict(), "estimate.item_scores": estimate})
+    model = Backbone(backbone.kind, bigger, wider, backbone.config, backbone.seed)
+    model.model.encoder.load_state_dict(backbone.model.encoder.state_dict())
+    model.item_ids, model.user_ids = [*backbone.item_ids, *ids], list(backbone.user_ids)
+    model.id_types, model.histories = dict(backbone.id_types), backbone.histories
+    return model.restarted(backbone.seed)
+
+
+def _check(backbone: Backbone, ids: list[str], scores: np.ndarray, attributes: int) -> None:
+    known = set(backbone.item_ids)
+    for name in ids:
+        if name in known:
+            raise InputError(f"item '{name}' is in the catalog already; leave it out, its vector stays")
+        known.add(name)
+        if "item_id" in backbone.id_types and not name.lstrip("-").isdecimal():
+            raise InputError(f"the catalog's item ids are whole numbers, but '{name}' is none")
+    if scores.shape != (len(ids), attributes) or not np.isfinite(scores).all():
+        raise InputError(
+            f"scores of new items have shape {scores.shape}, expected ({len(ids)}, {attributes}) finite numbers"
+        )
+
+
+def borrowed(reduced: np.ndarray, guided: np.ndarray, new_guided: np.ndarray) -> np.ndarray:
+    """Columns of new items that interactions would have taught: a mean over the nearest known items.
+
+    `reduced` (items, kept) and `guided` (items, attributes) are the known items' columns, `new_guided` the new ones'.
+    Near is near in guided columns; each of the 20 nearest weighs exp(-d^2 / 2 r^2), r the distance of the farthest
+    of them. Returns float32 (new items, kept).
+
+    >>> borrowed(np.array([[1.0], [3.0]]), np.array([[0.0], [2.0]]), np.array([[1.0]])).tolist()
+    [[2.0]]
+    """
+    near = min(NEIGHBOURS, len(guided))
+    answer = np.zeros((len(new_guided), reduced.shape[1]), dtype=np.float32)
+    for row, own in enumerate(new_guided.astype(np.float64)):
+        distance = ((guided - own) ** 2).sum(axis=1)
+        nearest = np.argsort(distance, kind="stable")[:near]
+        reach = max(float(distance[nearest[-1]]), np.finfo(np.float64).tiny)
+        weight = np.exp(-distance[nearest] / (2 * reach))
+        answer[row] = weight @ reduced[nearest] / weight.sum()
+    return answer
