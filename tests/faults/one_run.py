@@ -103,6 +103,9 @@ def _work(folder: Path, tests: list[str], stop_early: bool, answer: Connection) 
     # First in line, before the checkout that is installed; processes that tests start find the copy too.
     sys.path.insert(0, str(folder))
     os.environ["PYTHONPATH"] = str(folder)
+    # The server that this process was forked from may have been started by somebody who had read the checkout's package.
+    for name in [name for name in sys.modules if name.partition(".")[0] == "guided_refine"]:
+        del sys.modules[name]
     # Bytecode of a planted file must not outlive it.
     sys.dont_write_bytecode = True
     settings.register_profile(

@@ -64,7 +64,7 @@ def test_scores_and_the_plain_cosine() -> None:
 def test_chosen_on_validation_and_the_test_part_changes_nothing() -> None:
     dataset = ring(n_items=24, walks=4)
     baseline = item_knn(dataset)
-    assert len(baseline.searched) == 9
+    assert len(baseline.searched) == 12
     assert max(s["ndcg@10"] for s in baseline.searched) == next(
         s["ndcg@10"] for s in baseline.searched if {k: s[k] for k in baseline.settings} == baseline.settings
     )
