@@ -12,6 +12,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+import urllib.request
+import webbrowser
 from pathlib import Path
 
 from guided_refine.errors import InputError
@@ -31,7 +34,9 @@ def serve(run: Path | str, *, port: int = 8501, headless: bool = False) -> int:
     folder.config()
     folder.manifest()
     check_port(port)
-    process = subprocess.Popen(command(folder.root.resolve(), port=port, headless=headless))
+    process = subprocess.Popen(command(folder.root.resolve(), port=port))
+    if not headless:
+        threading.Thread(target=_open_browser, args=(process, port), daemon=True).start()
     if threading.current_thread() is threading.main_thread():
         # Stopping this command stops the server too, whoever stops it.
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
@@ -46,12 +51,29 @@ def serve(run: Path | str, *, port: int = 8501, headless: bool = False) -> int:
             process.kill()
 
 
-def command(run: Path, *, port: int, headless: bool) -> list[str]:
-    """The command line that starts Streamlit on a run."""
+def _open_browser(process: subprocess.Popen[bytes], port: int) -> None:
+    """Open the page as soon as it answers; a machine without a browser still has the address on the screen."""
+    address = f"http://{HOST}:{port}"
+    while process.poll() is None:
+        try:
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=5).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            webbrowser.open(address)
+            return
+
+
+def command(run: Path, *, port: int) -> list[str]:
+    """The command line that starts Streamlit on a run.
+
+    Streamlit itself always runs headless: otherwise it offers those who look at recommendations to install its coding
+    helpers.
+    """
     options = {
         "server.address": HOST,
         "server.port": str(port),
-        "server.headless": str(headless).lower(),
+        "server.headless": "true",
         "server.fileWatcherType": "none",
         "server.showEmailPrompt": "false",
         "browser.gatherUsageStats": "false",
