@@ -66,8 +66,7 @@ def train_unit(plan: Plan, dataset: Dataset, unit: Unit, progress: Progress) -> 
             attributes=plan.attributes.names,
         )
     _tell_heads(kind, model.table.width, plan.config.train.heads, progress)
-    # A worker of a long run may be younger than its parent, whose config did not know this key.
-    logs = folder / "tensorboard" if getattr(plan.config.train, "tensorboard", False) else None
+    logs = folder / "tensorboard" if plan.config.train.tensorboard else None
     fit = model.fit(dataset, checkpoint=folder / "checkpoint", progress=progress, logs=logs)
     model.save(folder)
     return [folder / "model.safetensors", folder / "config.json", *write_fit(fit, folder)]
