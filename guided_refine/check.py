@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from guided_refine.errors import InputError
 from guided_refine.files import read_json
 from guided_refine.progress import Progress
 from guided_refine.runfolder import RunFolder
+
+if TYPE_CHECKING:
+    from guided_refine.config import Config
+    from guided_refine.data.dataset import Dataset
 
 TOLERANCE = 1e-4
 
@@ -22,7 +26,6 @@ def check_run(run: Path | str, *, progress: Progress | None = None) -> list[dict
     Raises `InputError` when the folder is no run, or a model's split is not the run's.
     """
     from guided_refine.backbones.backbone import Backbone
-    from guided_refine.data.dataset import load_dataset
     from guided_refine.evaluation.rows import test_metrics
 
     folder = RunFolder(run)
@@ -33,12 +36,7 @@ def check_run(run: Path | str, *, progress: Progress | None = None) -> list[dict
             f"finish it with: guided-refine run CONFIG --out {shlex.quote(str(folder.root))}"
         )
     folder.check_files()
-    dataset = load_dataset(
-        folder.data,
-        split=config.data.split,
-        valid_share=config.data.valid_share,
-        test_share=config.data.test_share,
-    )
+    dataset = split_data(folder.data, config)
     answer = []
     rows = read_json(folder.metrics)
     progress = progress or Progress(quiet=True)
@@ -64,6 +62,14 @@ def check_run(run: Path | str, *, progress: Progress | None = None) -> list[dict
             )
             task.advance()
     return answer
+
+
+def split_data(folder: Path, config: Config) -> Dataset:
+    """A prepared dataset under the split that the config names."""
+    from guided_refine.data.dataset import load_dataset
+
+    data = config.data
+    return load_dataset(folder, split=data.split, valid_share=data.valid_share, test_share=data.test_share)
 
 
 def format_check(rows: list[dict[str, Any]]) -> str:

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from guided_refine.check import split_data
 from guided_refine.config_file import parse_config, resolve_data_path
 from guided_refine.errors import InputError
 from guided_refine.files import atomic_path, read_json, write_json
@@ -19,8 +20,6 @@ from guided_refine.runfolder import RunFolder
 
 if TYPE_CHECKING:
     from guided_refine.backbones.backbone import Backbone
-    from guided_refine.config import Config
-    from guided_refine.data.dataset import Dataset
 
 FORMAT = 1
 WEIGHTS, REFERENCE = "weights.safetensors", "reference.json"
@@ -46,7 +45,7 @@ def keep_reference(
     from safetensors.torch import save_file
 
     from guided_refine.backbones.backbone import Backbone
-    from guided_refine.evaluation.rows import test_metrics
+    from guided_refine.evaluation.rows import read_fit, test_metrics
 
     folder = RunFolder(run)
     config = folder.config()
@@ -65,7 +64,7 @@ def keep_reference(
         )
     weights = {name: value.half().contiguous() for name, value in model.model.state_dict().items()}
     model.model.load_state_dict({name: value.float() for name, value in weights.items()})
-    dataset = _load(folder.data, config)
+    dataset = split_data(folder.data, config)
     stages = folder.manifest()["stages"]
     unit = f"{kind}/{variant}/seed{row['seed']}"
     answer = {
@@ -81,7 +80,8 @@ def keep_reference(
         "ks": config.evaluate.ks,
         "metrics": test_metrics(model, dataset, config.evaluate.ks),
         "row": row,
-        "stage": {key: stages.get(unit, {}).get(key) for key in ("seconds", "peak_memory_mib", "machine")},
+        "validation_ndcg@10": read_fit(folder.unit(kind, variant, row["seed"])).best_ndcg,
+        "machine": stages.get(unit, {}).get("machine"),
         "torch": torch.__version__,
     }
     with atomic_path(out / WEIGHTS) as path:
@@ -116,7 +116,7 @@ def check_reference(
             source = None if path is None else resolve_data_path(path, Path.cwd())
             data = Path(scratch) / "data"
             prepare(config.data.reader, source, data, options=config.data, name=name, progress=progress)
-        dataset = _load(Path(data), config)
+        dataset = split_data(Path(data), config)
     if dataset.split.sha256 != kept["split_sha256"]:
         raise InputError(
             f"{folder} was measured on split {kept['split_sha256'][:12]}, but these data give "
@@ -134,13 +134,6 @@ def check_reference(
             "agrees": difference <= TOLERANCE,
         }
     ]
-
-
-def _load(folder: Path, config: Config) -> Dataset:
-    from guided_refine.data.dataset import load_dataset
-
-    data = config.data
-    return load_dataset(folder, split=data.split, valid_share=data.valid_share, test_share=data.test_share)
 
 
 def _model(folder: Path, kept: dict[str, Any]) -> Backbone:

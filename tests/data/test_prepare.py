@@ -109,20 +109,15 @@ def test_items_without_text_stay_or_go_as_told(make_tables, tmp_path: Path) -> N
         prepare("tables", source, tmp_path / "strict", strict=True)
 
 
-def test_rows_without_the_time_that_others_have_are_dropped(make_tables, tmp_path: Path) -> None:
-    source = make_tables(interactions="user_id,item_id,timestamp\nu,a,1\nu,b,\nu,c,3\nu,d,4\n")
+@pytest.mark.parametrize(("column", "what"), [("timestamp", "time"), ("position", "position")])
+def test_rows_without_the_order_that_others_have_are_dropped(
+    make_tables, tmp_path: Path, column: str, what: str
+) -> None:
+    source = make_tables(interactions=f"user_id,item_id,{column}\nu,a,1\nu,b,\nu,c,3\nu,d,4\n")
     info = prepare("tables", source, tmp_path / "out")
-    assert info["dropped"]["no time"] == {"rows": 1, "first": "interactions.csv row 3"}
-    with pytest.raises(InputError, match=r"interactions\.csv row 3: no time"):
-        prepare("tables", source, tmp_path / "strict", strict=True)
-
-
-def test_rows_without_the_position_that_others_have_are_dropped(make_tables, tmp_path: Path) -> None:
-    source = make_tables(interactions="user_id,item_id,position\nu,a,1\nu,b,\nu,c,3\nu,d,4\n")
-    info = prepare("tables", source, tmp_path / "out")
-    assert info["dropped"]["no position"] == {"rows": 1, "first": "interactions.csv row 3"}
+    assert info["dropped"][f"no {what}"] == {"rows": 1, "first": "interactions.csv row 3"}
     assert histories(tmp_path / "out") == {"u": ["a", "c", "d"]}
-    with pytest.raises(InputError, match=r"interactions\.csv row 3: no position"):
+    with pytest.raises(InputError, match=rf"interactions\.csv row 3: no {what}"):
         prepare("tables", source, tmp_path / "strict", strict=True)
 
 
