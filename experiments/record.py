@@ -27,6 +27,7 @@ beside = {
     "baselines": folder.root / "baselines.json",
     "strata": folder.root / "strata.json",
     "beyond_accuracy": folder.root / "beyond_accuracy.json",
+    "convergence": folder.root / "convergence.json",
     "scores": folder.summary,
     "truth": folder.truth,
 }
@@ -34,7 +35,7 @@ kept = ("seconds", "peak_memory_mib", "machine", "finished")
 write_json(
     args.out / f"{config.name}.json",
     {
-        "command": args.command or f"guided-refine run experiments/guided/{config.name}.yaml",
+        "command": args.command or f"guided-refine run experiments/{args.out.parent.name}/{config.name}.yaml",
         "config": config.model_dump(mode="json"),
         "versions": {name: version(name) for name in ("guided-refine", "torch", "transformers", "peft")},
         "rows": read_json(folder.metrics),

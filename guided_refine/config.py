@@ -216,6 +216,9 @@ class EvaluateConfig(_Section):
         ge=1,
         description="besides full ranking, rank among this many sampled items; only to compare with papers",
     )
+    warm_restart: bool = Field(
+        False, description="train each model a third longer with a fresh optimiser: does that still help?"
+    )
     truth: str | None = Field(None, description="item_id, attribute, value: what scores are held against")
     truth_map: str | None = None
 

@@ -52,12 +52,16 @@ class Validation:
         elements, most = (GPU_ELEMENTS, 4096) if device.type == "cuda" else (CPU_ELEMENTS, 128)
         self.rows = int(np.clip(elements // max(1, dataset.n_items), 16, most))
 
-    @torch.no_grad()
     def ndcg(self, model: SequenceModel) -> float:
         """Mean NDCG@10 of the model as it stands."""
+        return float(self.per_user(model).mean())
+
+    @torch.no_grad()
+    def per_user(self, model: SequenceModel) -> Tensor:
+        """NDCG@10 of each user with a target, (users,) float64 on the CPU, in the order of `Dataset.targets`."""
         model.eval()
         vectors = model.table.matrix()
-        total = 0.0
+        values = torch.zeros(len(self.users), dtype=torch.float64)
         for rows in self.order.split(self.rows):
             items, lengths, _ = self.histories.recent(rows, model.encoder.context)
             state = model.state(items, lengths, self.users[rows], self.histories.length[rows])
@@ -68,8 +72,8 @@ class Validation:
             at, seen = self.histories.pairs(rows)
             scores[at, seen - 1] = -torch.inf
             scores[place, target] = -torch.inf
-            total += float(expected_ndcg(_count(scores > own), _count(scores == own)).sum())
-        return total / len(self.users)
+            values[rows.cpu()] = expected_ndcg(_count(scores > own), _count(scores == own)).cpu()
+        return values
 
 
 def _count(marks: Tensor) -> Tensor:

@@ -5,6 +5,7 @@
 - `strata.json`: rows per stratum, model and headline metric, with gain over the base and intervals.
 - `beyond_accuracy.json`: `diversity_of` (what says how alike items are), `rows` per model and baseline.
 - `sampled.json`, only on request: `warning`, `rows` per model and baseline.
+- `convergence.json`, only on request: a row per model and seed, what a warm restart added on validation.
 """
 
 from __future__ import annotations
@@ -86,6 +87,14 @@ def collect_details(
         }
     else:
         (root / "sampled.json").unlink(missing_ok=True)
+    if options.warm_restart:
+        written["convergence.json"] = [
+            _head(read_json(f / "row.json")) | read_json(f / "convergence.json")
+            for f in folders
+            if (f / "convergence.json").exists()
+        ]
+    else:
+        (root / "convergence.json").unlink(missing_ok=True)
     for name, value in written.items():
         write_json(root / name, value)
     return [root / name for name in written]

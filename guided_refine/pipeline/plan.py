@@ -43,6 +43,11 @@ def unit_test_name(unit: Unit) -> str:
     return f"{unit_name(unit)}/test"
 
 
+def unit_restart_name(unit: Unit) -> str:
+    """The stage that restarts a unit's training, to see whether it had converged."""
+    return f"{unit_name(unit)}/restart"
+
+
 class Plan:
     """One config, the run folder it goes to, and the files it names.
 
@@ -234,6 +239,17 @@ class Plan:
             else {**inputs, "sampling": [self.sampling.count, self.sampling.seed]}
         )
 
+    def unit_restart_key(self, unit: Unit) -> str:
+        """Key of a unit's warm restart."""
+        evaluate = self.config.evaluate
+        return self.key(
+            {
+                "unit": self.unit_key(unit),
+                "bootstrap": [evaluate.bootstrap, evaluate.confidence],
+                "restart": 1,
+            }
+        )
+
     def baseline_inputs(self, name: str) -> dict[str, Any]:
         """What a measured baseline depends on."""
         return {"baseline": name, "data": self.key(self.data_inputs), **self._test_inputs}
@@ -261,3 +277,9 @@ class Plan:
     def is_tested(self, unit: Unit) -> bool:
         """True when the unit's rows are up to date."""
         return self.folder.is_done(unit_test_name(unit), self.unit_test_key(unit))
+
+    def is_restarted(self, unit: Unit) -> bool:
+        """True when the unit's warm restart is up to date, or none is asked for."""
+        if not self.config.evaluate.warm_restart:
+            return True
+        return self.folder.is_done(unit_restart_name(unit), self.unit_restart_key(unit))

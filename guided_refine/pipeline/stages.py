@@ -20,8 +20,17 @@ from guided_refine.pipeline.checks import (
     check_training_device,
     check_truth,
 )
-from guided_refine.pipeline.plan import Plan, Unit, unit_name, unit_test_name
-from guided_refine.pipeline.units import load_unit, run_dataset, run_scores, train_and_test
+from guided_refine.pipeline.plan import Plan, Unit, unit_name, unit_restart_name, unit_test_name
+from guided_refine.pipeline.units import (
+    CHECKPOINT,
+    RESTART_CHECKPOINT,
+    Done,
+    Todo,
+    do_unit,
+    load_unit,
+    run_dataset,
+    run_scores,
+)
 from guided_refine.progress import Progress
 from guided_refine.runfolder import RunFolder
 from guided_refine.workers import in_processes
@@ -193,43 +202,41 @@ class Stages:
         with them the same numbers.
         """
         plan = self.plan
-        trained = {u: plan.is_trained(u) for u in units}
-        todo = [u for u in units if not (trained[u] and plan.is_tested(u))]
+        todo = {
+            u: Todo(not plan.is_trained(u), not plan.is_tested(u), not plan.is_restarted(u)) for u in units
+        }
         for unit in units:
-            if unit not in todo:
+            if not self.config.evaluate.warm_restart:
+                self.folder.forget(unit_restart_name(unit))
+            if not todo[unit]:
                 self.progress.note(f"{unit_name(unit)}: up to date")
+        todo = {unit: parts for unit, parts in todo.items() if parts}
         if not todo:
             return
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
         jobs = max(1, min(self.jobs or cores, len(units)))
         threads = self.config.train.threads or max(1, cores // jobs)
-        arguments = [(self.config, self.folder.root, plan.config_folder, u, trained[u]) for u in todo]
+        arguments = [(self.config, self.folder.root, plan.config_folder, *one) for one in todo.items()]
         results = in_processes(
-            train_and_test, arguments, jobs=jobs, threads=threads, progress=self.progress, log=self.folder.log
+            do_unit, arguments, jobs=jobs, threads=threads, progress=self.progress, log=self.folder.log
         )
-        cut_off = self.dataset.split.cut_off
         for index, done in results:
-            unit = todo[index]
-            if not trained[unit]:
-                self.folder.record(
-                    unit_name(unit),
-                    plan.unit_key(unit),
-                    done.trained,
-                    done.train_seconds,
-                    cut_off,
-                    peak=done.peak,
-                )
-                shutil.rmtree(self.folder.unit(*unit) / "checkpoint", ignore_errors=True)
-            self.folder.record(
-                unit_test_name(unit),
-                plan.unit_test_key(unit),
-                done.tested,
-                done.test_seconds,
-                cut_off,
-                peak=done.peak,
-            )
-            verb = "tested" if trained[unit] else "finished"
-            self.progress.log(f"{unit_name(unit)}: {verb} in {done.train_seconds + done.test_seconds:.1f} s")
+            self._record_unit(list(todo)[index], done)
+
+    def _record_unit(self, unit: Unit, done: Done) -> None:
+        plan = self.plan
+        for name, key, part in (
+            (unit_name(unit), plan.unit_key(unit), done.train),
+            (unit_test_name(unit), plan.unit_test_key(unit), done.test),
+            (unit_restart_name(unit), plan.unit_restart_key(unit), done.restart),
+        ):
+            if part is not None:
+                cut_off = self.dataset.split.cut_off
+                self.folder.record(name, key, part.files, part.seconds, cut_off, peak=done.peak)
+        for checkpoint in (CHECKPOINT, RESTART_CHECKPOINT):
+            shutil.rmtree(self.folder.unit(*unit) / checkpoint, ignore_errors=True)
+        verb = "tested" if done.train is None else "finished"
+        self.progress.log(f"{unit_name(unit)}: {verb} in {done.seconds:.1f} s")
 
     # ---------------------------------------------------------------- tables and report
 

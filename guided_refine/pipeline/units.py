@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guided_refine.config import WITH_HEADS, Config
+from guided_refine.files import write_json
 from guided_refine.machine import peak_memory
 from guided_refine.pipeline.plan import WITHOUT_SCORES, Plan, Unit, unit_name
 from guided_refine.progress import Progress
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from guided_refine.backbones.backbone import Backbone
     from guided_refine.data.dataset import Dataset
     from guided_refine.scoring.scores import AttributeScores
+
+
+#: Where a unit's folder holds its trainings as long as they last.
+CHECKPOINT, RESTART_CHECKPOINT = "checkpoint", "checkpoint_restart"
 
 
 def run_dataset(plan: Plan) -> Dataset:
@@ -67,7 +73,7 @@ def train_unit(plan: Plan, dataset: Dataset, unit: Unit, progress: Progress) -> 
         )
     _tell_heads(kind, model.table.width, plan.config.train.heads, progress)
     logs = folder / "tensorboard" if plan.config.train.tensorboard else None
-    fit = model.fit(dataset, checkpoint=folder / "checkpoint", progress=progress, logs=logs)
+    fit = model.fit(dataset, checkpoint=folder / CHECKPOINT, progress=progress, logs=logs)
     model.save(folder)
     return [folder / "model.safetensors", folder / "config.json", *write_fit(fit, folder)]
 
@@ -102,26 +108,77 @@ def evaluate_trained(plan: Plan, dataset: Dataset, unit: Unit, progress: Progres
     )
 
 
+def restart_trained(plan: Plan, dataset: Dataset, unit: Unit, progress: Progress) -> list[Path]:
+    """Train the saved weights of one model further, to see whether it had converged; returns the file written."""
+    from guided_refine.evaluation.convergence import check_convergence
+    from guided_refine.evaluation.rows import read_fit
+
+    folder = plan.folder.unit(*unit)
+    found = check_convergence(
+        load_unit(plan, unit),
+        read_fit(folder),
+        dataset,
+        plan.config.evaluate,
+        checkpoint=folder / RESTART_CHECKPOINT,
+        progress=progress,
+    )
+    path = folder / "convergence.json"
+    write_json(path, found)
+    return [path]
+
+
+@dataclass(frozen=True)
+class Todo:
+    """Which parts of a unit are not up to date."""
+
+    train: bool
+    test: bool
+    restart: bool
+
+    def __bool__(self) -> bool:
+        return self.train or self.test or self.restart
+
+
+@dataclass(frozen=True)
+class Part:
+    """Files that one part of a unit wrote, and its seconds."""
+
+    files: list[Path]
+    seconds: float
+
+
 @dataclass(frozen=True)
 class Done:
-    """What a worker did for one unit: files, seconds, and the memory in MiB that its process held at most."""
+    """What a worker did for one unit, and the memory in MiB that its process held at most; None: was up to date."""
 
-    trained: list[Path]
-    train_seconds: float
-    tested: list[Path]
-    test_seconds: float
+    train: Part | None
+    test: Part | None
+    restart: Part | None
     peak: int | None
 
+    @property
+    def seconds(self) -> float:
+        """Seconds of all parts together."""
+        return sum(part.seconds for part in (self.train, self.test, self.restart) if part is not None)
 
-def train_and_test(
-    config: Config, out: Path, config_folder: Path, unit: Unit, is_trained: bool, progress: Progress
+
+def do_unit(
+    config: Config, out: Path, config_folder: Path, unit: Unit, todo: Todo, progress: Progress
 ) -> Done:
-    """One unit in a worker process: trained, unless it is, and tested."""
+    """One unit in a worker process: trained, tested and restarted, as far as `todo` says."""
     plan = Plan(config, RunFolder(out), config_folder, strict=False)
     progress.about(unit_name(unit))
-    started = time.monotonic()
     dataset = run_dataset(plan)
-    trained = [] if is_trained else train_unit(plan, dataset, unit, progress)
-    middle = time.monotonic()
-    tested = evaluate_trained(plan, dataset, unit, progress)
-    return Done(trained, middle - started, tested, time.monotonic() - middle, peak_memory())
+
+    def part(wanted: bool, work: Callable[[Plan, Dataset, Unit, Progress], list[Path]]) -> Part | None:
+        if not wanted:
+            return None
+        started = time.monotonic()
+        return Part(work(plan, dataset, unit, progress), time.monotonic() - started)
+
+    return Done(
+        part(todo.train, train_unit),
+        part(todo.test, evaluate_trained),
+        part(todo.restart, restart_trained),
+        peak_memory(),
+    )

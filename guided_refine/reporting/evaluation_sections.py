@@ -65,6 +65,7 @@ def evaluation_sections(run: RunFiles, plots: dict[str, Path]) -> list[str]:
         *_beyond(run),
         *_sampled(run),
         *_seeds(run),
+        *_convergence(run),
         *_consistency(run),
     ]
 
@@ -198,6 +199,34 @@ def _seeds(run: RunFiles) -> list[str]:
         *table(head, body),
         "Paired t over the seeds' mean differences: whether the gain outlasts the luck of training. The intervals above "
         "cover the draw of users. Corrected (Holm) over all comparisons of the headline metrics.",
+        "",
+    ]
+
+
+def _convergence(run: RunFiles) -> list[str]:
+    found = run.details.get("convergence")
+    if not found:
+        return []
+    body = [
+        [
+            f"{label(r['backbone'])}, {escape(label(r['variant'], 80))}, seed {r['seed']}",
+            f"{r['epochs']:,}",
+            number(r["before"]),
+            number(r["after"]),
+            f"{signed(r['mean'])} {interval(r['lower'], r['upper'])}",
+            "–" if r["relative"] is None else f"{r['relative']:+.1%}",
+            "yes" if r["holds"] else "**no**",
+        ]
+        for r in found
+    ]
+    head = ["restarted", "epochs more", "validation NDCG@10", "after", "change", "relative", "converged"]
+    return [
+        "## Would more training have helped?",
+        "",
+        *table(head, body),
+        "From the trained weights with a fresh optimiser, for up to a third of the epochs more; the best of them counts. "
+        "Converged: less than 2 % gained on validation, and nothing that is surely above zero (paired bootstrap over "
+        "users). The restart serves this check only; all other numbers are of the first training.",
         "",
     ]
 

@@ -63,7 +63,7 @@ def read_run(root: Path | str) -> RunFiles:
         run.summary = read("scores/summary.json", "the summary of the scores", read_json, {})
         if config.tune.enabled:
             run.tuning = read("tuning/curves.csv", "the curves of tuning", _csv, None)
-    names = ("baselines", "strata", "beyond_accuracy", "sampled")
+    names = ("baselines", "strata", "beyond_accuracy", "sampled", "convergence")
     run.details = {n: read_json(root / f"{n}.json") for n in names if (root / f"{n}.json").exists()}
     if (root / "truth.json").exists():
         run.truth = read_json(root / "truth.json")

@@ -51,3 +51,29 @@ def test_sampled_candidates_on_request_and_with_a_warning(
     log = (out / "run.log").read_text(encoding="utf-8")
     assert "WARNING: Metrics over 20 sampled negatives per user are NOT comparable" in log
     assert "NOT comparable" in (out / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_warm_restart_on_request_touches_no_other_number(
+    small_config: Path, small_run: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(small_run, tmp_path / "run"))
+    before = (out / "metrics.json").read_bytes()
+    for wanted in (True, False):
+        config = load_config(
+            small_config, [f"evaluate.warm_restart={str(wanted).lower()}", "evaluate.baselines=[popularity]"]
+        )
+        run(config, out, config_folder=small_config.parent, update=True, progress=Progress(quiet=True))
+        assert (out / "metrics.json").read_bytes() == before
+        text = (out / "report.md").read_text(encoding="utf-8")
+        assert ("Would more training have helped?" in text) == wanted
+        assert (out / "convergence.json").exists() == wanted
+        kept = list(out.glob("backbones/*/*/*/convergence.json"))
+        assert len(kept) == (5 if wanted else 0)
+        assert not list(out.rglob("checkpoint*"))
+        if wanted:
+            rows = read_json(out / "convergence.json")
+            assert {(r["backbone"], r["variant"]) for r in rows} >= {
+                ("sasrec", "refined"),
+                ("gru4rec", "base"),
+            }
+            assert all(r["lower"] <= r["mean"] <= r["upper"] for r in rows)

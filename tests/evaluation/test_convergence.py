@@ -1,0 +1,70 @@
+"""A warm restart tells a finished training from one that was stopped too early."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from synthetic import ring
+
+from guided_refine.backbones.backbone import Backbone
+from guided_refine.backbones.validation import Validation
+from guided_refine.config import EvaluateConfig, TrainConfig
+from guided_refine.data.dataset import Dataset
+from guided_refine.evaluation.convergence import check_convergence
+
+OPTIONS = EvaluateConfig(bootstrap=200)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return ring(n_items=20, walks=4)
+
+
+def trained(dataset: Dataset, epochs: int) -> Backbone:
+    config = TrainConfig(
+        width=16,
+        max_length=8,
+        max_epochs=epochs,
+        patience=epochs,
+        batch_size=16,
+        learning_rate=0.01,
+        dropout=0.0,
+        threads=1,
+    )
+    return Backbone.new("gru4rec", dataset, config, seed=1)
+
+
+def test_one_that_was_still_learning(dataset: Dataset) -> None:
+    model = trained(dataset, 3)
+    found = check_convergence(model, model.fit(dataset), dataset, OPTIONS)
+    assert not found["holds"] and found["lower"] > 0 and found["relative"] > 0.02
+    assert found["epochs"] == math.ceil(3 / 3)
+
+
+def test_one_that_had_learned_all_there_is(dataset: Dataset) -> None:
+    model = trained(dataset, 60)
+    fit = model.fit(dataset)
+    assert fit.best_ndcg > 0.99
+    weights = {name: value.clone() for name, value in model.model.state_dict().items()}
+    found = check_convergence(model, fit, dataset, OPTIONS)
+    assert found["holds"] and found["before"] == pytest.approx(fit.best_ndcg)
+    assert found["mean"] == pytest.approx(found["after"] - found["before"])
+    # The model that is reported is the one that was checked, not the one that was trained further.
+    assert all(torch.equal(value, weights[name]) for name, value in model.model.state_dict().items())
+    assert model.config.max_epochs == 60
+
+
+def test_values_per_user_are_in_the_order_of_the_targets(dataset: Dataset) -> None:
+    model = trained(dataset, 1)
+    users, _ = dataset.targets("valid")
+    values = Validation(dataset, torch.device("cpu")).per_user(model.model).numpy()
+    assert len(values) == len(users)
+    scores = model.score(users, "valid", dataset)
+    for value, score, user, target in zip(values, scores, users, dataset.targets("valid")[1], strict=True):
+        seen = set(dataset.visible(int(user), "valid").tolist()) - {int(target)}
+        rivals = [score[i] for i in range(dataset.n_items) if i + 1 not in seen and i + 1 != target]
+        rank = int(np.sum(np.array(rivals) > score[target - 1]))
+        assert value == pytest.approx(1 / math.log2(rank + 2) if rank < 10 else 0.0, abs=1e-6)
