@@ -30,6 +30,7 @@ _PUBLIC = {
     "prepare": "guided_refine.data.prepare",
     "AttributeSet": "guided_refine.scoring.attributes",
     "load_attributes": "guided_refine.scoring.attributes",
+    "Progress": "guided_refine.progress",
     "describe": "guided_refine.data.info",
     "Backbone": "guided_refine.backbones.backbone",
     "add_items": "guided_refine.refine.new_items",

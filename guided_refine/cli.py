@@ -20,7 +20,9 @@ from guided_refine import __version__
 from guided_refine.config_file import load_config
 from guided_refine.errors import InputError, nearest
 from guided_refine.files import is_disk_full, read_json, to_json
+from guided_refine.processes import launched
 from guided_refine.progress import Progress
+from guided_refine.store_commands import add_store_verbs
 
 STAGES = {"run": "report", "score": "score", "tune": "tune", "train": "train", "refine": "refine"}
 
@@ -59,6 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
         args = _parser().parse_args(argv)
+        if args.verb not in STAGES and launched().count > 1:
+            raise InputError(
+                f"guided-refine {args.verb} runs in one process; call it without the launcher, which is for "
+                f"{', '.join(STAGES)}"
+            )
         _silence_libraries(quiet=args.quiet)
         with _ended_by_sigterm():
             code = int(args.do(args) or 0)
@@ -128,8 +135,12 @@ def _parser() -> argparse.ArgumentParser:
         p.add_argument(
             "--jobs", type=_positive, metavar="N", help="models trained at once (default: one per core)"
         )
+        if verb == "score":
+            p.add_argument(
+                "--dry-run", action="store_true", help="say how many scores are missing and what they cost; score none"
+            )
         _common(p)
-        p.set_defaults(do=_run)
+        p.set_defaults(do=_run, dry_run=False)
 
     data = verbs.add_parser("data", help="list readers, prepare a dataset, describe one")
     inner = data.add_subparsers(dest="what", required=True, metavar="list|prepare|info", parser_class=_Parser)
@@ -185,6 +196,9 @@ def _parser() -> argparse.ArgumentParser:
     _common(p)
     p.set_defaults(do=_add_items)
 
+    p = verbs.add_parser("store", help="what a score store holds, whether it is sound; export and clear it")
+    add_store_verbs(p, _common)
+
     p = verbs.add_parser("app", help="open the dashboard on a run")
     p.add_argument("run", type=_path, metavar="RUN")
     p.add_argument("--port", type=int, default=8501)
@@ -237,6 +251,12 @@ def _run(args: argparse.Namespace) -> None:
 
     config = load_config(args.config, args.set)
     out = args.out or Path("runs") / config.name
+    if args.dry_run:
+        from guided_refine.pipeline.estimate import estimate_run
+
+        cost = estimate_run(config, out, config_folder=args.config.parent, strict=args.strict)
+        _print(cost.to_json()) if args.json else print(cost.sentence())
+        return
     folder = run(
         config,
         out,
@@ -247,6 +267,8 @@ def _run(args: argparse.Namespace) -> None:
         jobs=args.jobs,
         progress=Progress(quiet=args.quiet),
     )
+    if not launched().first:
+        return
     if args.json:
         rows = read_json(folder.metrics) if folder.metrics.exists() else []
         _print({"run": str(folder.root), "rows": rows})

@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
-    ValidationInfo,
+    field_serializer,
     field_validator,
     model_validator,
 )
 
+from guided_refine.config_remote import RemoteOptions, check_address, is_address
+from guided_refine.config_section import Section as _Section
 from guided_refine.errors import nearest
 from guided_refine.files import sha256_json
 
@@ -38,20 +38,6 @@ BASELINES = ("random", "popularity", "popularity_last_week", "item_knn", "ease")
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Python counts true as 1, so that `layers: true` would pass."""
-        kind = cls.model_fields[info.field_name or ""].annotation
-        for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, bool) and kind is not bool:
-                raise ValueError(f"{str(part).lower()} is no value for this key")
-        return value
 
 
 class DataConfig(_Section):
@@ -99,14 +85,23 @@ class LLMOptions(_Section):
     layers: int = Field(4, ge=1)
     vocabulary: int = Field(4096, ge=300)
     pretrain_epochs: int = Field(12, ge=1, description="builtin's pre-training: a minute or two on two cores")
+    remote: RemoteOptions = RemoteOptions()
 
 
 class TuneConfig(_Section):
     """LoRA tuning (PEFT): which loss terms, how much of each, for how long."""
 
     enabled: bool = True
-    side: Literal["both", "user"] = "both"
-    task: Literal["next_item"] = "next_item"
+    side: Literal["both", "user", "item"] = Field(
+        "both", description="whose scores are tuned; the others' stay those of the untuned model"
+    )
+    task: Literal["next_item", "like_dislike", "base_recommender"] = Field(
+        "next_item",
+        description="what scores are to predict; base_recommender: what the trained base leaves open",
+    )
+    like_threshold: float | None = Field(
+        None, description="like_dislike: a rating from here on is a like; default: the user's own mean rating"
+    )
     recommendation_weight: float = Field(1.0, ge=0)
     format_weight: float = Field(0.1, ge=0)
     anchor_weight: float = Field(0.5, ge=0)
@@ -116,8 +111,28 @@ class TuneConfig(_Section):
     learning_rate: float = Field(2e-4, gt=0)
     steps: int = Field(200, ge=1)
     batch_size: int = Field(32, ge=2)
+    micro_batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="texts read at a time with gradients, all of a step's by default: less memory, same steps",
+    )
     negatives: int = Field(64, ge=1)
     save_every: int = Field(20, ge=1)
+    gradient_checkpointing: bool = Field(
+        False, description="compute the inside of each layer again on the way back: less memory, same steps"
+    )
+    pretrain_steps: int = Field(
+        0, ge=0, description="before it, go on pre-training the adapter on the catalog's texts, by TRL"
+    )
+    sft_steps: int = Field(
+        0, ge=0, description="before it, learn to write the title that follows a training history, by TRL"
+    )
+
+    @model_validator(mode="after")
+    def _keys_of_the_task(self) -> TuneConfig:
+        if self.like_threshold is not None and self.task != "like_dislike":
+            raise ValueError(f"task {self.task} does not read like_threshold (only like_dislike); remove it")
+        return self
 
 
 _LOSS_DEFAULTS: dict[str, Any] = {"negatives": 256, "negative_sampling": "uniform", "gbce_t": 0.75}
@@ -269,6 +284,16 @@ class Config(_Section):
     )
     evaluate: EvaluateConfig = EvaluateConfig()
     explain: ExplainConfig = ExplainConfig()
+    # Saved, so that a run finds its scores again, but not hashed: where scores lie changes none of them.
+    store: str | None = Field(
+        None,
+        min_length=1,
+        description="where scores are kept: a file, or postgresql://USER@HOST:PORT/DATABASE; default: in the run",
+    )
+
+    @field_serializer("store")
+    def _no_password(self, value: str | None) -> str | None:
+        return value if value is None else without_password(value)
 
     @field_validator("variants", mode="before")
     @classmethod
@@ -321,6 +346,25 @@ class Config(_Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _remote_model(self) -> Config:
+        """An address needs the model's name, no key in it, and nothing that needs the model's weights."""
+        if not self.is_remote:
+            return self
+        check_address(self.llm)
+        if self.llm_options.remote.model is None:
+            raise ValueError("llm_options.remote.model: is missing; name the model as the server knows it")
+        if self.tune.enabled:
+            raise ValueError(
+                "tune.enabled: a remote model cannot be tuned, its weights are elsewhere; set tune.enabled=false"
+            )
+        return self
+
+    @property
+    def is_remote(self) -> bool:
+        """True when `llm` is the address of an endpoint."""
+        return is_address(self.llm)
+
     @property
     def all_seeds(self) -> list[int]:
         """`seeds`, or the one `seed`."""
@@ -333,5 +377,20 @@ class Config(_Section):
 
     @property
     def sha256(self) -> str:
-        """Hash of all values."""
-        return sha256_json(self.model_dump(mode="json"))
+        """Hash of all values that change a result."""
+        return sha256_json(self.model_dump(mode="json", exclude={"store"}))
+
+
+def without_password(address: str) -> str:
+    """An address as it may be written down and shown; what is no address stays as it is.
+
+    >>> without_password("postgresql://ann:secret@db/scores?password=x"), without_password("scores.sqlite")
+    ('postgresql://ann@db/scores', 'scores.sqlite')
+    """
+    scheme, mark, rest = address.partition("://")
+    if not mark:
+        return address
+    who, at, where = rest.rpartition("@")
+    where, query, options = where.partition("?")
+    kept = [option for option in options.split("&") if option and not option.startswith("password=")]
+    return f"{scheme}{mark}{who.partition(':')[0]}{at}{where}{query if kept else ''}{'&'.join(kept)}"

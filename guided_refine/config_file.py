@@ -57,6 +57,15 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     return config
 
 
+def with_store_placed(config: Config, config_folder: Path) -> Config:
+    """The config with `store`, where it is a relative path, found from the config's own folder: a run that is read from
+    elsewhere later must not look for its scores there."""
+    if config.store is None or "://" in config.store:
+        return config
+    placed = (config_folder / Path(config.store).expanduser()).absolute()
+    return config.model_copy(update={"store": str(placed)})
+
+
 #: Keys of earlier versions that changed no result that is still in the folder; a run's own config may hold them.
 _RETIRED = (("llm_options", "pretrain_minutes"),)
 

@@ -23,8 +23,16 @@ class Task:
     ) -> None:
         self._bar = bar
         self._name, self._total, self._tell = name, total, tell
-        self._done = 0
+        self._done = self._before = 0
         self._started = self._told = time.monotonic()
+
+    def resume(self, done: int) -> None:
+        """Count `done` steps of an earlier start: they are done, but say nothing of how fast this one is."""
+        self._done = self._before = done
+        if self._bar is not None and done:
+            # The bar reckons its speed from what it counted itself.
+            self._bar.initial = self._bar.n = done
+            self._bar.refresh()
 
     def advance(self, n: int = 1, **shown: object) -> None:
         """Move by `n`; keyword values (loss, metric) are shown behind the bar."""
@@ -37,8 +45,25 @@ class Task:
         now = time.monotonic()
         if self._tell is not None and now - self._told >= SIGN_OF_LIFE:
             self._told = now
+            took = now - self._started
             far = f"{self._done / self._total:.0%}" if self._total else f"{self._done:,} steps"
-            self._tell(f"{self._name}: {far} after {now - self._started:.0f} s{f' ({text})' if text else ''}")
+            left = ""
+            if self._total and self._done > self._before:
+                seconds = took * (self._total - self._done) / (self._done - self._before)
+                left = f", at most {shown_time(seconds)} left"
+            self._tell(f"{self._name}: {far} after {shown_time(took)}{left}{f' ({text})' if text else ''}")
+
+
+def shown_time(seconds: float) -> str:
+    """A duration as people say it.
+
+    >>> shown_time(42), shown_time(125), shown_time(8000)
+    ('42 s', '2 min', '2 h 13 min')
+    """
+    minutes = round(seconds / 60)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class Progress:

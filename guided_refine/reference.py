@@ -80,6 +80,7 @@ def keep_reference(
         "ks": config.evaluate.ks,
         "metrics": test_metrics(model, dataset, config.evaluate.ks),
         "row": row,
+        "convergence": _convergence(folder.unit(kind, variant, row["seed"])),
         "validation_ndcg@10": read_fit(folder.unit(kind, variant, row["seed"])).best_ndcg,
         "machine": stages.get(unit, {}).get("machine"),
         "torch": torch.__version__,
@@ -134,6 +135,12 @@ def check_reference(
             "agrees": difference <= TOLERANCE,
         }
     ]
+
+
+def _convergence(unit: Path) -> Any:
+    """What a warm restart said, where the run made one (`evaluate.warm_restart`)."""
+    path = unit / "convergence.json"
+    return read_json(path) if path.is_file() else None
 
 
 def _model(folder: Path, kept: dict[str, Any]) -> Backbone:

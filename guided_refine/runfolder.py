@@ -45,6 +45,7 @@ class RunFolder:
     data = property(lambda self: self.root / "data")
     builtin = property(lambda self: self.root / "llm" / "builtin")
     store = property(lambda self: self.root / "store.sqlite")
+    remote_tokens = property(lambda self: self.root / "remote_tokens.json")
     summary = property(lambda self: self.root / "scores" / "summary.json")
     tuning = property(lambda self: self.root / "tuning")
     adapter = property(lambda self: self.root / "tuning" / "adapter")
@@ -160,7 +161,7 @@ class RunFolder:
                     f"{self.root} holds a run of another config (differs in {_changed(old, config)}); "
                     "choose another --out, or add --update to redo what changed"
                 )
-            if old.sha256 == config.sha256:
+            if old.sha256 == config.sha256 and old.model_dump()["store"] == config.model_dump()["store"]:
                 return
         self.root.mkdir(parents=True, exist_ok=True)
         values = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
@@ -216,10 +217,12 @@ class RunFolder:
         cut_off: str | None,
         *,
         peak: int | None = None,
+        processes: int = 1,
     ) -> None:
         """Note a finished stage; written last, in one step.
 
-        `peak` is the memory, in MiB, of the process that did the work (default: this one's so far).
+        `peak` is the memory, in MiB, of the process that did the work (default: this one's so far); `processes` says how
+        many did it together.
         """
         manifest = self.manifest()
         manifest["version"] = __version__
@@ -230,6 +233,7 @@ class RunFolder:
             "seconds": round(seconds, 2),
             "peak_memory_mib": peak_memory() if peak is None else peak,
             "machine": machine(),
+            **({"processes": processes} if processes > 1 else {}),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
         write_json(self.manifest_file, manifest)

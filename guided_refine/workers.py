@@ -134,6 +134,9 @@ class _ForwardTask(Task):
         plain = {k: v for k, v in shown.items() if isinstance(v, (int, float, str))}
         self._messages.put(("advance", self._key, n, plain))
 
+    def resume(self, done: int) -> None:
+        self._messages.put(("resume", self._key, done, None))
+
 
 class _Display:
     """The parent's side: one bar per open task."""
@@ -155,6 +158,8 @@ class _Display:
                 self._open[key] = (manager, manager.__enter__())
             elif kind == "advance" and key in self._open:
                 self._open[key][1].advance(first, **second)
+            elif kind == "resume" and key in self._open:
+                self._open[key][1].resume(first)
             elif kind == "close" and key in self._open:
                 self._open.pop(key)[0].__exit__(None, None, None)
 

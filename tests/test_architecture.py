@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "guided_refine"
 ROOMS = [
-    "errors files strict_yaml machine resources progress config config_file devices runfolder workers",
+    "errors files strict_yaml machine resources progress config config_section config_remote config_file devices processes runfolder workers",
     "data",
     "scoring",
     "tuning",
@@ -18,7 +18,7 @@ ROOMS = [
     "evaluation",
     "reporting",
     "explain",
-    "pipeline check reference dashboard bench",
+    "pipeline check reference store_commands dashboard bench",
     "cli",
     "__main__",
 ]

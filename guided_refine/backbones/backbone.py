@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +101,8 @@ class Backbone:
 
         Every call starts from the weights this backbone was built (or loaded, or `restarted`) with. With
         `checkpoint` (a folder) a killed training goes on after its last whole epoch; see `training.train`. With
-        `logs` (a folder) its curves are written there for TensorBoard, epoch by epoch.
+        `logs` (a folder) its curves are written there for TensorBoard, epoch by epoch. `progress=Progress()` shows loss,
+        validation NDCG@10 and the time left; without it nothing is printed.
         Raises `InputError` when the dataset has another catalog than the item table, or nothing to learn from.
         """
         if dataset.n_items != self.table.n_items:
@@ -109,12 +110,14 @@ class Backbone:
                 f"the item table holds {self.table.n_items} items, but {dataset.name} has {dataset.n_items}; "
                 "build the table for this dataset"
             )
+        if self.item_ids and dataset.item_ids.tolist() != self.item_ids:
+            raise InputError(
+                f"{dataset.name} has another catalog than the one this {self.kind} was fitted on; build a new one for it"
+            )
         self.model.load_state_dict(self._start)
-        self.item_ids, self.user_ids = dataset.item_ids.tolist(), list(dataset.user_ids)
-        self.id_types = dict(dataset.id_types)
-        self.histories = Histories.stack([dataset.visible(u, "test") for u in range(dataset.n_users)])
-        self._bound = (dataset, np.arange(dataset.n_users))
-        return train(
+        # Known only once it has learned something: after a refusal there is nothing to recommend from.
+        self.item_ids, self._bound = [], None
+        fit = train(
             self.model,
             dataset,
             self.config,
@@ -124,6 +127,11 @@ class Backbone:
             logs=logs,
             progress=progress,
         )
+        self.item_ids, self.user_ids = dataset.item_ids.tolist(), list(dataset.user_ids)
+        self.id_types = dict(dataset.id_types)
+        self.histories = Histories.stack(dataset.sequences)
+        self._bound = (dataset, np.arange(dataset.n_users))
+        return fit
 
     # ---------------------------------------------------------------- scoring
 
@@ -190,19 +198,22 @@ class Backbone:
         k: int = 10,
         filter_viewed: bool = True,
         dataset: Dataset | None = None,
+        part: Part | None = None,
     ) -> pd.DataFrame:
         """The `k` best items for each user id: user_id, item_id, rank (from 1), score.
 
-        Histories are what the test split allows to see, from `dataset` or, without one, from the training
-        (they are saved with the weights). Users with fewer than `k` candidates get fewer rows. Ids come back as
-        they came in the data, text or whole numbers.
-        Raises `InputError` for an unknown user, for `k` below 1, and before `fit`.
+        Histories are all events of `dataset` or, without one, of the data it was fitted on (they are saved with the
+        weights), also those that only served to validate and test: what comes next is asked for. With `part`, which
+        needs `dataset`, they are what a prediction for that part may see. Users with fewer than `k` candidates get fewer
+        rows. Ids come back as they came in the data, text or whole numbers.
+        Raises `InputError` for an unknown user, one without events, for `k` below 1, and before `fit`.
         """
         known = dataset.user_ids if dataset is not None else self.user_ids
-        if not self.item_ids:
-            raise InputError(f"this {self.kind} was not fitted; call fit(dataset) or load a saved one first")
+        self._check_fitted()
+        if part is not None and dataset is None:
+            raise InputError(f"what may be seen for part '{part}' stands in a dataset; give dataset= too")
         number = {name: place for place, name in enumerate(known)}
-        asked = [as_id(name) for name in users]
+        asked = _ids(users, "users")
         for name in asked:
             if name not in number:
                 raise InputError(
@@ -212,13 +223,23 @@ class Backbone:
         rows = np.array([number[name] for name in asked], dtype=np.int64)
         if dataset is not None:
             own = torch.from_numpy(self._own_users(dataset)[rows])
-            histories = Histories.stack([dataset.visible(int(u), "test") for u in rows])
+            seen = [dataset.sequences[u] if part is None else dataset.visible(int(u), part) for u in rows]
         else:
             own = torch.from_numpy(rows)
-            histories = Histories.stack([self.histories.sequence(int(u)).numpy() for u in rows])
+            seen = [self.histories.sequence(int(u)).numpy() for u in rows]
+        for name, events in zip(asked, seen, strict=True):
+            if not len(events):
+                raise InputError(
+                    f"user '{name}' has no event that may be seen for part '{part}'; leave the user out"
+                )
+        histories = Histories.stack(seen)
         types = self.id_types if dataset is None else dataset.id_types
         names = _as_they_came(np.array(asked, dtype=object), types.get("user_id"))
-        table = self._best(self._states(histories, own), histories, k, filter_viewed)
+        states = self._states(histories, own)
+        if self.term is not None:
+            for place in torch.nonzero(own < 0)[:, 0].tolist():
+                states[place] += self._unknown(histories.sequence(place), None)
+        table = self._best(states, histories, k, filter_viewed)
         table.insert(0, "user_id", names[table.pop("row").to_numpy()])
         return table
 
@@ -236,10 +257,11 @@ class Backbone:
         `attrs["user_scores"]` says which it was: "language model", "estimated", or "none" (no user term).
         Raises `InputError` for an unknown item or an empty history.
         """
-        if not self.item_ids:
-            raise InputError(f"this {self.kind} was not fitted; call fit(dataset) or load a saved one first")
+        self._check_fitted()
+        if user_scores is not None and self.term is None:
+            raise InputError(f"this {self.kind} has no user term that could read user_scores; leave them out")
         number = {name: place + 1 for place, name in enumerate(self.item_ids)}
-        history = [as_id(name) for name in item_ids]
+        history = _ids(item_ids, "item_ids")
         for name in history:
             if name not in number:
                 raise InputError(f"no item '{name}': {nearest(name, self.item_ids[:10_000])}")
@@ -249,18 +271,27 @@ class Backbone:
         state = self._states(histories, torch.tensor([-1]))
         source = "none"
         if self.term is not None:
-            given = None if user_scores is None else torch.as_tensor(user_scores, dtype=torch.float32)[None]
-            with torch.no_grad():
-                state = state + self.term.unknown(histories.flat[None, : len(history)], given).numpy()
-            source = "estimated" if given is None else "language model"
+            state = state + self._unknown(histories.flat[: len(history)], user_scores)
+            source = "estimated" if user_scores is None else "language model"
         table = self._best(state, histories, k, filter_viewed).drop(columns="row")
         table.attrs["user_scores"] = source
         return table
 
+    @torch.no_grad()
+    def _unknown(self, history: Tensor, user_scores: np.ndarray | None) -> np.ndarray:
+        """What the user term adds for somebody it does not know, float32 (1, width)."""
+        assert self.term is not None
+        given = None if user_scores is None else torch.as_tensor(user_scores, dtype=torch.float32)[None]
+        return self.term.unknown(history[None], given).numpy()
+
+    def _check_fitted(self) -> None:
+        if not self.item_ids:
+            raise InputError(f"this {self.kind} was not fitted; call fit(dataset) or load a saved one first")
+
     def _best(self, states: np.ndarray, histories: Histories, k: int, filter_viewed: bool) -> pd.DataFrame:
         """A frame of row (of `states`), item_id, rank, score; equal scores in catalog order."""
-        if k < 1:
-            raise InputError(f"k must be 1 or more, not {k}")
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+            raise InputError(f"k must be a whole number, 1 or more, not {k!r}")
         with torch_threads(self.config.threads):
             values, places = top_items(
                 torch.from_numpy(states),
@@ -290,6 +321,13 @@ class Backbone:
         from guided_refine.backbones.storage import load_backbone
 
         return load_backbone(Path(folder))
+
+
+def _ids(given: Iterable[object], name: str) -> list[str]:
+    """Ids as text. One id alone is refused: a text is a list of its letters to Python."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InputError(f"{name} must be a list of ids, not {given!r}; for one id give [{given!r}]")
+    return [as_id(one) for one in given]
 
 
 def _as_they_came(ids: np.ndarray, kind: str | None) -> np.ndarray:

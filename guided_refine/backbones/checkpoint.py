@@ -34,14 +34,17 @@ class Counters:
     curve: list[dict[str, float]] = field(default_factory=list)
 
 
-def fingerprint(model: nn.Module, dataset: Dataset, config: TrainConfig, seed: int, kind: str) -> str:
+def fingerprint(
+    model: nn.Module, dataset: Dataset, config: TrainConfig, seed: int, kind: str, processes: int = 1
+) -> str:
     """Hash of all that a training's result depends on; `max_epochs` may grow, so it is left out."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     options = config.model_dump(mode="json", exclude={"max_epochs"})
-    return sha256_json([kind, seed, options, dataset.split.sha256, dataset.n_items, digest.hexdigest()])
+    inputs = [kind, seed, options, dataset.split.sha256, dataset.n_items, digest.hexdigest()]
+    return sha256_json(inputs if processes == 1 else [*inputs, processes])
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,17 @@ class Checkpoint:
         header = {"key": self.key, "counters": json.dumps(asdict(counters))}
         with atomic_path(self.folder / FILE) as path:
             save_file({k: v.contiguous().cpu() for k, v in tensors.items()}, path, metadata=header)
+
+    @property
+    def is_of_another(self) -> bool:
+        """True where the file is whole and belongs to a training of other data, settings or weights."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.folder / FILE, framework="pt") as file:
+                return (file.metadata() or {}).get("key") != self.key
+        except (OSError, SafetensorError):
+            return False
 
     def load(
         self, model: nn.Module, optimiser: torch.optim.Optimizer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,10 @@ class Examples:
     lengths: Tensor
     targets: Tensor
     seen: Tensor
+
+    def of(self, rows: slice) -> Examples:
+        """Some rows of the batch."""
+        return replace(self, **{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
 class Encoder(nn.Module, ABC):
@@ -54,7 +58,9 @@ class Encoder(nn.Module, ABC):
         """
         for picked in shuffled_batches(lengths, size, generator):
             rows = users[picked].to(histories.flat.device)
-            yield rows, self.examples(*histories.recent(rows, self.train_events), generator)
+            # The longest is known here: asking a GPU for it would wait until the step before is done.
+            longest = int(lengths[picked].max())
+            yield rows, self.examples(*histories.recent(rows, self.train_events, longest), generator)
 
     def n_batches(self, lengths: Tensor, size: int) -> int:
         """How many batches an epoch has, for the display of progress."""

@@ -8,15 +8,20 @@ This is the form used for long user histories in recent comparisons; the officia
 
 Differences from the original:
 
-| what         | original                                | here                         | why |
-|--------------|-----------------------------------------|------------------------------|-----|
-| batches      | session-parallel, state carried over    | one padded row per user      | a history is one row |
-| gradients    | cut after each step                     | through the whole window     | long histories gain |
-| loss         | BPR-max or cross-entropy, sampled items | full softmax (`train.loss`)  | same loss for all |
-| optimiser    | Adagrad with momentum                   | AdamW                        | same for all |
-| item vectors | separate or tied                        | tied                         | one refined table |
-| output       | the state itself                        | a linear map of the state    | leaves (-1, 1) |
-| order        | sessions by time, never shuffled        | users shuffled               | rows are histories |
+| what            | original                                | here                                | why |
+|-----------------|-----------------------------------------|-------------------------------------|-----|
+| batches         | session-parallel, state carried over    | one padded row per user             | a history is one row |
+| gradients       | cut after each step                     | through the whole window            | long histories gain |
+| loss            | BPR-max or cross-entropy, sampled items | full softmax (`train.loss`)         | same loss for all |
+| optimiser       | Adagrad with momentum                   | AdamW                               | same for all |
+| epochs          | 10 by default                           | until validation stops rising       | same for all |
+| item vectors    | separate or tied, output bias           | tied, no bias                       | one refined table |
+| input           | the item vector                         | times the root of the width         | small first vectors |
+| initial GRU     | Glorot uniform per gate                 | state to state orthogonal           | states keep their size |
+| initial vectors | Glorot uniform                          | normal, 0.02                        | same for all |
+| dropped states  | carried on to the next event            | read, the whole state is carried on | a history is long |
+| output          | the state itself                        | a linear map of the state           | leaves (-1, 1) |
+| order           | sessions by time, never shuffled        | users shuffled                      | rows are histories |
 """
 
 from __future__ import annotations

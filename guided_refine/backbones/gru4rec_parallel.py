@@ -10,16 +10,19 @@ each lane's negatives are the other lanes' targets and `train.negatives` further
 
 Differences from the original:
 
-| what            | original                         | here                           | why |
-|-----------------|----------------------------------|--------------------------------|-----|
-| sessions        | one visit each, in order of time | a user's window, shuffled      | a history is one session |
-| loss of a step  | sum over lanes / all lanes       | mean over lanes still running  | Adam ignores the factor |
-| logQ            | off by default, on targets too   | always, on negatives only      | unbiased sum |
-| extra samples   | by popularity to the power 0.5   | uniform or by popularity       | exact correction |
-| optimiser       | Adagrad with momentum            | AdamW                          | same for all |
-| item vectors    | separate or tied, output bias    | tied, no bias                  | a plain dot product |
-| input           | the item vector                  | times the root of the width    | small first vectors |
-| initial weights | uniform                          | orthogonal, Xavier per gate    | as in `GRU4Rec` |
+| what            | original                         | here                                   | why |
+|-----------------|----------------------------------|----------------------------------------|-----|
+| sessions        | one visit each, in order of time | a user's window, shuffled              | a history is one session |
+| loss of a step  | sum over lanes / all lanes       | sum over lanes / another constant      | Adam ignores the factor |
+| logQ            | off by default, on targets too   | always, on negatives only              | unbiased sum |
+| extra samples   | by popularity to the power 0.5   | uniform or by popularity               | exact correction |
+| optimiser       | Adagrad with momentum            | AdamW                                  | same for all |
+| epochs          | 10 by default                    | until validation stops rising          | same for all |
+| item vectors    | separate or tied, output bias    | tied, no bias                          | a plain dot product |
+| input           | the item vector                  | times the root of the width            | small first vectors |
+| initial weights | Glorot uniform, item vectors too | as in `GRU4Rec`                        | same for both |
+| dropped states  | carried on to the next event     | read, the whole state is carried on    | a history is long |
+| dropout shares  | one for inputs, one for layers   | one for inputs, between layers, states | same for all |
 
 Steps are many and small (ML-1M with 128 lanes: about 7,800 an epoch), so an epoch takes longer than that of the
 padded `GRU4Rec`, and longest where a catalog is large: the optimiser visits all items in each step.
@@ -106,15 +109,18 @@ class GRU4RecParallel(CausalEncoder):
         running = fresh = torch.ones(lanes, dtype=torch.bool)
         arrived = lanes
         while bool(running.any()):
-            rows, at = users[session].to(device), (start[session] + place).to(device)
+            # One tensor, so that a GPU gets one message for each step.
+            seen = skipped[session] + place + 1
+            told = torch.stack([users[session], start[session] + place, seen, fresh.long(), running.long()])
+            rows, at, seen, begins, runs = told.to(device).unbind()
             yield (
                 rows,
                 LaneStep(
                     inputs=histories.flat[at][:, None],
                     lengths=torch.ones_like(rows),
-                    targets=(histories.flat[at + 1] * running.to(device))[:, None],
-                    seen=(skipped[session] + place + 1).to(device)[:, None],
-                    fresh=fresh.to(device),
+                    targets=(histories.flat[at + 1] * runs)[:, None],
+                    seen=seen[:, None],
+                    fresh=begins > 0,
                 ),
             )
             place = place + 1

@@ -41,12 +41,13 @@ class Histories:
         start = int(self.start[row])
         return self.flat[start : start + int(self.length[row])]
 
-    def recent(self, rows: Tensor, limit: int) -> tuple[Tensor, Tensor, Tensor]:
+    def recent(self, rows: Tensor, limit: int, longest: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """The last `limit` events of each row: events first, zeros behind.
 
         Returns items (batch, length), how many of them are real (batch,), and how many earlier events were
         left out (batch,). The padding stands BEHIND the events: a causal encoder then never reads it, and the
-        place of an event does not depend on who shares its batch.
+        place of an event does not depend on who shares its batch. `longest`: the most real events of a row, where
+        the caller knows it.
 
         >>> h = Histories.stack([np.array([1, 2, 3]), np.array([4])])
         >>> [t.tolist() for t in h.recent(torch.tensor([0, 1]), 2)]
@@ -55,7 +56,9 @@ class Histories:
         total = self.length[rows]
         real = total.clamp(max=limit)
         skipped = total - real
-        steps = torch.arange(int(real.max()) if len(rows) else 0, device=self.flat.device)
+        if longest is None:
+            longest = int(real.max()) if len(rows) else 0
+        steps = torch.arange(longest, device=self.flat.device)
         inside = steps < real[:, None]
         index = torch.where(inside, (self.start[rows] + skipped)[:, None] + steps, 0)
         return torch.where(inside, self.flat[index], 0), real, skipped

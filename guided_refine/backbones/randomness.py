@@ -23,9 +23,15 @@ def derived_seed(seed: int, *purpose: int) -> int:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Torch's own generators start from `seed` inside and are put back afterwards."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Torch's own generators, the CPU's and a GPU `device`'s, start from `seed` inside and are put back afterwards.
+
+    Other GPUs are left alone: to ask for their state would take memory on each.
+    """
+    gpu = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpu):
+        if gpu:
+            torch.manual_seed(seed)
+        else:
+            torch.default_generator.manual_seed(seed)
         yield

@@ -4,18 +4,24 @@ Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, https:/
 
 Differences from the original:
 
-| what           | original                    | here                            | why |
-|----------------|-----------------------------|---------------------------------|-----|
-| loss           | binary, one random negative | full softmax cross-entropy      | a third more NDCG on ML-1M |
-| attention drop | on attention weights        | none (dropout on outputs stays) | fused kernels |
-| positions      | from the end of the row     | from the window's first event   | training state = prediction |
+| what             | original                    | here                                | why |
+|------------------|-----------------------------|-------------------------------------|-----|
+| loss             | binary, one random negative | full softmax cross-entropy          | a third more NDCG on ML-1M |
+| attention output | the heads side by side      | a linear map of them                | heads can mix |
+| attention drop   | on attention weights        | on what attention adds              | fused kernels |
+| positions        | from the end of the row     | from the window's first event       | training state = prediction |
+| optimiser        | Adam, beta2 0.98            | AdamW, beta2 0.999, warm-up         | same for all |
+| regularisation   | L2 on vectors, 0 by default | decay of all weights, 0 by default  | same for all |
+| initial weights  | Glorot uniform, vectors too | Xavier normal; vectors normal, 0.02 | same for all |
+| epochs           | 201 by default              | until validation stops rising       | same for all |
 
-The block is the original's: queries are normalised, keys and values are not, and what attention adds goes on top of the
+As in the authors' code queries are normalised, keys and values are not, and what attention adds goes on top of the
 normalised queries. A pre-norm block learns far more slowly here: item vectors start small, so what the first block adds to
 them drowns them.
 
-With positions counted from the first event and padding behind the last, the state after event t of a long
-history is exactly the state that the first t events give alone.
+With positions counted from the first event and padding behind the last, the state after event t of a history of up to
+`train.max_length` events is exactly the state that its first t events give alone. Of a longer one, training reads from the
+window's first event on, a prediction as many events as fit.
 """
 
 from __future__ import annotations
@@ -35,7 +41,8 @@ from guided_refine.config import TrainConfig
 class SASRecBlock(nn.Module):
     """Causal attention and a feed-forward layer; (batch, length, width) in and out.
 
-    q = norm(x), y = norm(q + attention(q, x, x)), out = y + feed_forward(y), as in the paper's code.
+    q = norm(x), y = norm(q + project_out(attention(q, x, x))), out = y + feed_forward(y); but for `project_out` as in the
+    authors' code.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:

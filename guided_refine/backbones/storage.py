@@ -59,7 +59,9 @@ def load_backbone(folder: Path) -> Backbone:
     if not (folder / CONFIG).exists():
         raise InputError(f"{folder} holds no saved backbone (no {CONFIG})")
     config = read_json(folder / CONFIG)
-    if config.get("format", 0) > FORMAT:
+    if not isinstance(config, dict) or not isinstance(config.get("format"), int):
+        raise InputError(f"{folder / CONFIG} is not that of a saved backbone; delete {folder} and run again")
+    if config["format"] > FORMAT:
         raise InputError(f"{folder} was written by a newer guided-refine; update guided-refine to read it")
     try:
         tensors = load_file(folder / WEIGHTS)
@@ -78,13 +80,21 @@ def load_backbone(folder: Path) -> Backbone:
             config["seed"],
         )
         backbone.model.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
+        backbone.item_ids, backbone.user_ids = list(config["item_ids"]), list(config["user_ids"])
+        # Absent in what earlier versions wrote: ids were text.
+        backbone.id_types = dict(config.get("id_types", {}))
+        # An id too many, and everybody behind it would get somebody else's history.
+        for name, ids, n in (
+            ("item_ids", backbone.item_ids, backbone.table.n_items),
+            ("user_ids", backbone.user_ids, len(length)),
+        ):
+            if len(ids) not in (n, 0):
+                raise ValueError(f"{len(ids)} {name} for {n}")
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{folder}: {CONFIG} and {WEIGHTS} do not belong together ({error}); delete {folder} and run again"
+            f"{folder}: {CONFIG} and {WEIGHTS} do not belong together ({reason}); delete {folder} and run again"
         ) from error
-    backbone.item_ids, backbone.user_ids = config["item_ids"], config["user_ids"]
-    # Absent in what earlier versions wrote: ids were text.
-    backbone.id_types = config.get("id_types", {})
     backbone.histories = Histories(items, length.cumsum(0) - length, length)
     return backbone.restarted(backbone.seed)
 

@@ -66,10 +66,11 @@ def top_items(
     k = min(k, len(vectors))
     rows = max(1, min(rows, len(states)))
     items = items or max(1, ELEMENTS // rows)
-    values, places = states.new_empty(len(states), k), torch.empty(len(states), k, dtype=torch.long)
+    values = states.new_empty(len(states), k)
+    places = torch.empty(len(states), k, dtype=torch.long, device=states.device)
     buffer = states.new_empty(rows * min(items, len(vectors)))
     for first in range(0, len(states), rows):
-        batch = torch.arange(first, min(first + rows, len(states)))
+        batch = torch.arange(first, min(first + rows, len(states)), device=states.device)
         values[batch], places[batch] = _best_of_batch(
             states[batch], vectors, k, None if seen is None else seen.pairs(batch), items, buffer
         )
@@ -86,7 +87,7 @@ def _best_of_batch(
 ) -> tuple[Tensor, Tensor]:
     starts = range(0, len(vectors), items)
     hidden = _by_chunk(seen, starts, items)
-    values = places = torch.empty(len(states), 0)
+    values = places = states.new_empty(len(states), 0)
     for start, (row, column) in zip(starts, hidden, strict=True):
         chunk = vectors[start : start + items]
         scores = buffer[: len(states) * len(chunk)].view(len(states), len(chunk))
@@ -122,7 +123,7 @@ def _by_chunk(seen: tuple[Tensor, Tensor] | None, starts: range, items: int) -> 
         return [(row, place)]
     place, order = place.sort()
     row = row[order]
-    bounds = torch.searchsorted(place, torch.tensor([*starts, starts[-1] + items])).tolist()
+    bounds = torch.searchsorted(place, place.new_tensor([*starts, starts[-1] + items])).tolist()
     return [
         (row[low:high], place[low:high] - start)
         for start, low, high in zip(starts, bounds[:-1], bounds[1:], strict=True)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from guided_refine.backbones.checkpoint import Checkpoint, Counters, fingerprint
+from guided_refine.backbones.encoder import Examples
+from guided_refine.backbones.exchange import Exchange
 from guided_refine.backbones.histories import Histories
 from guided_refine.backbones.live_curves import Tell, live_curves
 from guided_refine.backbones.losses.deck import Deck
@@ -23,12 +25,15 @@ from guided_refine.config import TrainConfig
 from guided_refine.data.dataset import Dataset
 from guided_refine.devices import pick_device
 from guided_refine.errors import InputError
+from guided_refine.processes import Processes, launched
 from guided_refine.progress import Progress, Task
 
 # Steps over which the learning rate rises to its full value: Adam's first steps are its least reliable.
 WARM_UP = 50
 # What the learning rate is multiplied by each time that validation stands still (`train.learning_rate_drops`).
 DROP = 0.25
+# Steps between two looks at a GPU's loss: each waits until the GPU has done all that it was given.
+LOOK_EVERY = 16
 
 
 @dataclass(frozen=True)
@@ -81,16 +86,27 @@ def train(
     number of threads the result is the same to the last bit; on a GPU some kernels add in varying order.
     `logs` (a folder) gets the curves for TensorBoard after every epoch; they change no result.
 
-    Raises `InputError` when nothing can be trained or validated, or when the loss is no longer a number.
+    Where a launcher started several processes, all must call this. `config.batch_size` is what each of them reads in a
+    step: the training is, up to rounding, the one of a single process with a batch as large as theirs together (where
+    dropout is on, with other draws). The first of them writes `checkpoint` and `logs`.
+
+    Raises `InputError` when nothing can be trained or validated, when the loss is no longer a number, or when another of
+    the processes has ended.
     """
-    progress = progress or Progress(quiet=True)
-    device = pick_device(config.device, "train.device")
-    with torch_threads(config.threads), seeded(derived_seed(seed, DROPOUT)):
-        key = fingerprint(model, dataset, config, seed, kind) if checkpoint else ""
+    processes = launched()
+    progress = progress if progress is not None and processes.first else Progress(quiet=True)
+    device = processes.device(pick_device(config.device, "train.device"), "train.device")
+    with torch_threads(config.threads), seeded(derived_seed(seed, DROPOUT), device):
+        key = fingerprint(model, dataset, config, seed, kind, processes.count) if checkpoint else ""
         model.to(device)
-        loop = _Loop(model, dataset, config, seed, device)
+        loop = _Loop(model, dataset, config, seed, device, processes)
         saved = Checkpoint(checkpoint, key) if checkpoint else None
         found = saved.load(model, loop.optimiser) if saved else None
+        if saved is not None and found is None and saved.is_of_another:
+            progress.log(
+                f"{checkpoint} holds a training of other data or settings (also threads and device count, for bitwise "
+                "equal numbers), so this one starts anew"
+            )
         if found is not None and found[0].epoch <= config.max_epochs:
             loop.counters, loop.best = found
             progress.log(f"training continues after epoch {loop.counters.epoch}")
@@ -99,8 +115,13 @@ def train(
                 f"{checkpoint} holds a training of {found[0].epoch} epochs, more than train.max_epochs "
                 f"{config.max_epochs}; delete it or raise train.max_epochs"
             )
-        with live_curves(logs, loop.counters.curve) as tell:
-            result = loop.run(saved, tell, progress)
+        if processes.tell(loop.counters.epoch) != loop.counters.epoch:
+            raise InputError(
+                f"the processes do not find the same checkpoint in {checkpoint}; put it where all of them can read it"
+            )
+        first = processes.first
+        with live_curves(logs if first else None, loop.counters.curve) as tell:
+            result = loop.run(saved if first else None, tell, progress)
         model.to("cpu").eval()
     return result
 
@@ -109,9 +130,16 @@ class _Loop:
     """The state of one training."""
 
     def __init__(
-        self, model: SequenceModel, dataset: Dataset, config: TrainConfig, seed: int, device: torch.device
+        self,
+        model: SequenceModel,
+        dataset: Dataset,
+        config: TrainConfig,
+        seed: int,
+        device: torch.device,
+        processes: Processes,
     ) -> None:
         self.model, self.config, self.seed, self.device = model, config, seed, device
+        self.processes = processes
         sequences = [dataset.visible(u, "train") for u in range(dataset.n_users)]
         lengths = torch.tensor([len(s) for s in sequences])
         # One event alone has nothing to be predicted from.
@@ -122,12 +150,13 @@ class _Loop:
                 "bring longer histories or a lower k_core"
             )
         self.lengths = lengths[self.users].clamp(max=model.encoder.train_events)
-        self.n_batches = model.encoder.n_batches(self.lengths, config.batch_size)
+        self.batch_size = config.batch_size * processes.count
+        self.n_batches = model.encoder.n_batches(self.lengths, self.batch_size)
         self.events_per_batch = float(self.lengths.sum()) / self.n_batches
         self.histories = Histories.stack(sequences, device)
         flat = self.histories.flat
         self.counts = torch.bincount(flat[flat > 0] - 1, minlength=dataset.n_items)
-        self.validation = Validation(dataset, device)
+        self.validation = Validation(dataset, device, processes)
         self.trained = {n: w for n, w in model.named_parameters() if w.requires_grad}
         self.optimiser = torch.optim.AdamW(
             self.trained.values(),
@@ -135,6 +164,7 @@ class _Loop:
             weight_decay=config.weight_decay,
             fused=device.type in ("cpu", "cuda"),
         )
+        self.exchange = Exchange(self.trained.values(), processes) if processes.count > 1 else None
         self.counters = Counters()
         self.best = self._weights()
 
@@ -163,7 +193,7 @@ class _Loop:
         """Epochs until patience or `max_epochs` ends them; then the best weights are put back."""
         config, counters = self.config, self.counters
         with progress.task("train", total=config.max_epochs * self.n_batches) as task:
-            task.advance(counters.epoch * self.n_batches)
+            task.resume(counters.epoch * self.n_batches)
             while counters.epoch < config.max_epochs and self._waited < config.patience:
                 started = time.monotonic()
                 loss = self._epoch(task)
@@ -204,30 +234,49 @@ class _Loop:
         generator = torch.Generator().manual_seed(derived_seed(self.seed, BATCHES, epoch))
         negatives = torch.Generator().manual_seed(derived_seed(self.seed, NEGATIVES, epoch))
         deck = Deck(self.counts, self.config.negative_sampling or "uniform", negatives, self.device)
-        torch.manual_seed(derived_seed(self.seed, DROPOUT, epoch))
+        rank = self.processes.rank
+        torch.manual_seed(derived_seed(self.seed, DROPOUT, epoch, *([rank] if rank else [])))
         self.model.train()
         rate = self._learning_rate()
-        total, places = 0.0, 0
+        total, places, unseen = torch.zeros((), dtype=torch.float64, device=self.device), 0, 0
         shown = {"ndcg": counters.best} if counters.best_epoch else {}
+
+        def look() -> float:
+            mean = float(total) / places
+            if not math.isfinite(mean):
+                raise InputError(
+                    f"training came apart in epoch {epoch} (the loss is {mean}); lower train.learning_rate "
+                    "or check base embeddings for very large values"
+                )
+            task.advance(unseen, epoch=epoch, loss=mean, **shown)
+            return mean
+
+        every = 1 if self.device.type == "cpu" else LOOK_EVERY
         batches = self.model.encoder.batches(
-            self.histories, self.users, self.lengths, self.config.batch_size, generator
+            self.histories, self.users, self.lengths, self.batch_size, generator
         )
         for rows, examples in batches:
-            loss, count = self.model.loss(rows, examples, deck)
             self.optimiser.zero_grad()
-            # Batches hold histories of similar length. Each counts by its places, so that a place in a short history
-            # weighs no more than one in a long history.
-            (loss * (count / self.events_per_batch)).backward()
+            loss, count = self._gradients(rows, examples, deck)
             counters.steps += 1
             for group in self.optimiser.param_groups:
                 group["lr"] = rate * min(1.0, counters.steps / WARM_UP)
             self.optimiser.step()
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise InputError(
-                    f"training came apart in epoch {epoch} (the loss is {value}); lower train.learning_rate "
-                    "or check base embeddings for very large values"
-                )
-            total, places = total + value * count, places + count
-            task.advance(1, epoch=epoch, loss=total / places, **shown)
-        return total / places
+            total, places, unseen = total + loss.detach().double() * count, places + count, unseen + 1
+            if unseen == every:
+                look()
+                unseen = 0
+        return look()
+
+    def _gradients(self, rows: Tensor, examples: Examples, deck: Deck) -> tuple[Tensor, int]:
+        """Gradients of one step; returns the batch's mean loss and its number of trained places."""
+        share = None if self.exchange is None else self.processes.share(len(rows))
+        loss, count = self.model.loss(rows, examples, deck, share)
+        # Batches hold histories of similar length. Each counts by its places, so that a place in a short history
+        # weighs no more than one in a long history.
+        if count:
+            (loss * (count / self.events_per_batch)).backward()
+        if self.exchange is None:
+            return loss, count
+        places = int((examples.targets > 0).sum())
+        return self.exchange.sum(loss, count, places), places

@@ -10,6 +10,7 @@ from guided_refine.backbones.histories import Histories
 from guided_refine.backbones.model import SequenceModel
 from guided_refine.data.dataset import Dataset
 from guided_refine.errors import InputError
+from guided_refine.processes import Processes
 
 # Scores of one batch: what stays in a CPU's cache, what fills a GPU.
 CPU_ELEMENTS, GPU_ELEMENTS = 1 << 21, 1 << 26
@@ -33,11 +34,13 @@ def expected_ndcg(greater: Tensor, equal: Tensor, k: int = 10) -> Tensor:
 class Validation:
     """Users with a validation target, stacked once.
 
-    Candidates are all items except those the user has already seen (the target itself stays one).
+    Candidates are all items except those the user has already seen (the target itself stays one). Several `processes`
+    divide the users among themselves; all must then call the methods.
     Raises `InputError` when no user has a target.
     """
 
-    def __init__(self, dataset: Dataset, device: torch.device) -> None:
+    def __init__(self, dataset: Dataset, device: torch.device, processes: Processes | None = None) -> None:
+        self.processes = processes or Processes()
         users, targets = dataset.targets("valid")
         if len(users) == 0:
             raise InputError(
@@ -58,14 +61,19 @@ class Validation:
 
     @torch.no_grad()
     def per_user(self, model: SequenceModel) -> Tensor:
-        """NDCG@10 of each user with a target, (users,) float64 on the CPU, in the order of `Dataset.targets`."""
+        """NDCG@10 of each user with a target, (users,) float64 on the CPU, in the order of `Dataset.targets`.
+
+        Raises `InputError` where a score is not a finite number.
+        """
         model.eval()
         vectors = model.table.matrix()
         values = torch.zeros(len(self.users), dtype=torch.float64)
-        for rows in self.order.split(self.rows):
+        whole = torch.zeros((), device=vectors.device)
+        for rows in self.order.split(self.rows)[self.processes.rank :: self.processes.count]:
             items, lengths, _ = self.histories.recent(rows, model.encoder.context)
             state = model.state(items, lengths, self.users[rows], self.histories.length[rows])
             scores = state @ vectors.T
+            whole += scores.sum()
             place = torch.arange(len(rows), device=scores.device)
             target = self.targets[rows]
             own = scores[place, target][:, None]
@@ -73,6 +81,13 @@ class Validation:
             scores[at, seen - 1] = -torch.inf
             scores[place, target] = -torch.inf
             values[rows.cpu()] = expected_ndcg(_count(scores > own), _count(scores == own)).cpu()
+        # Nothing is greater than NaN or equal to it, so a model that has come apart would rank every target first.
+        if not bool(torch.isfinite(whole)):
+            raise InputError(
+                "the model's scores on the validation users are no longer finite numbers; lower train.learning_rate "
+                "or check base embeddings for very large values"
+            )
+        self.processes.sum(values)
         return values
 
 

@@ -18,6 +18,8 @@ BENCHES = {
     "backbones": "guided_refine.bench.backbones",
     "ranking": "guided_refine.bench.ranking",
     "curves": "guided_refine.bench.curves",
+    "store": "guided_refine.bench.store",
+    "tuning": "guided_refine.bench.tuning",
 }
 
 

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 FILES = ("curves.png", "curves.csv", "curves.json")
 COLUMNS = ("against", "value", "series", "seconds", "peak_mib", "start_mib", "load")
 RECOMMEND = "recommend"
+#: What training on large catalogs may take at its peak.
+LIMITS_MIB = {
+    ("items", 100_000, "sasrec"): 4096,
+    ("items", 1_000_000, "sasrec sampled_softmax"): 8192,
+}
 
 
 @dataclass(frozen=True)
@@ -128,9 +133,23 @@ def run(
             "ratio": None,
             "equal_results": None,
             "machine": machine(),
+            "notes": _verdict(row),
         }
         for row in found
     ]
+
+
+def _verdict(row: dict[str, Any]) -> list[str]:
+    """Whether a point that has a limit kept it.
+
+    >>> _verdict({"against": "items", "value": 100_000, "series": "sasrec", "peak_mib": 1500})
+    ['peak memory 1500 MiB, limit 4096 MiB: kept']
+    """
+    limit = LIMITS_MIB.get((row["against"], row["value"], row["series"]))
+    if limit is None:
+        return []
+    kept = "kept" if row["peak_mib"] <= limit else "EXCEEDED"
+    return [f"peak memory {row['peak_mib']} MiB, limit {limit} MiB: {kept}"]
 
 
 def points(sizes: Sizes) -> list[Point]:

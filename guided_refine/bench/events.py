@@ -85,7 +85,7 @@ def write_events(dataset: Dataset, path: Path) -> Path:
 def read_events(path: Path) -> Dataset:
     """The dataset of a file that `write_events` wrote; ids are the numbers."""
     with np.load(path) as file:
-        split = Split("leave_one_out", file["n_train"], file["valid"], file["test"], "")
+        split = _split(file["n_train"], file["valid"], file["test"])
         return _dataset(path.stem, file["item"].astype(np.int64), file["length"], int(file["n_items"]), split)
 
 
@@ -94,6 +94,10 @@ def _dataset(
 ) -> Dataset:
     sequences = np.split(items, np.cumsum(lengths)[:-1])
     frame = pd.DataFrame({"item_id": np.arange(1, n_items + 1).astype(str), "title": "", "text": ""})
-    # The hash of a split is for artefacts that outlive the process; none here does.
-    split = split or Split("leave_one_out", *leave_one_out(lengths.tolist()), "")
+    split = split or _split(*leave_one_out(lengths.tolist()))
     return Dataset(name, frame, [str(u) for u in range(len(lengths))], sequences, None, split)
+
+
+def _split(n_train: np.ndarray, valid: np.ndarray, test: np.ndarray) -> Split:
+    # The hash of a split is for artefacts that outlive the process; none here does.
+    return Split("leave_one_out", n_train, valid, test, np.where(test >= 0, test, n_train), "")

@@ -39,7 +39,7 @@ def run(progress: Progress | None = None, *, items: int = 32, repeats: int = 2) 
     tokenizer = train_tokenizer(films, 4096)
     plan = build_prompt(tokenizer, load_attributes("movies"), "item")
     texts = [ids for ids, _ in tokenise_texts(tokenizer, films[:items], 128)]
-    model = _random_model(len(tokenizer))
+    model = random_model(len(tokenizer))
     reader = SlotReader(model, plan)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
 
@@ -179,7 +179,7 @@ class _Written:
         return torch.cat(answers)
 
 
-def _random_model(vocabulary: int) -> Any:
+def random_model(vocabulary: int) -> Any:
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 

@@ -7,7 +7,6 @@ On disk a prepared dataset is a folder: `items.parquet` (item_id, title, text, f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ class Dataset:
     Users are numbered 0..n_users-1. `sequences[u]` holds item numbers, oldest first, shape (events,).
     `times[u]` are seconds, or None where the data have an order only. Ids are text inside; `id_types` says where
     they came as whole numbers ("user_id", "item_id" -> numpy type), so that they can go out as such again.
+    `ratings[u]` stand beside `sequences[u]`, NaN where an event has none; None where no event has one.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Dataset:
     split: Split
     info: dict[str, Any] = field(default_factory=dict)
     id_types: dict[str, str] = field(default_factory=dict)
+    ratings: list[np.ndarray] | None = None
 
     @classmethod
     def from_frames(
@@ -97,13 +98,11 @@ class Dataset:
 
     def visible(self, user: int, part: Part) -> np.ndarray:
         """Item numbers that a prediction for `part` may see, oldest first: the one leak guard of the project."""
-        if part == "train":
-            end = int(self.split.n_train[user])
+        if part == "test":
+            end = int(self.split.n_known[user])
         else:
-            end = int((self.split.valid if part == "valid" else self.split.test)[user])
-            if end < 0:
-                # No such target: what may be seen is then simply what trains.
-                end = int(self.split.n_train[user])
+            # A validation target is the first event that does not train; without one nothing lies in between.
+            end = int(self.split.n_train[user])
         return self.sequences[user][:end]
 
     def targets(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
@@ -168,6 +167,9 @@ def from_frames(
     times: list[np.ndarray] | None = None
     if "timestamp" in interactions and interactions["timestamp"].notna().all():
         times = np.split(interactions["timestamp"].to_numpy(dtype=np.float64)[order], bounds)
+    ratings: list[np.ndarray] | None = None
+    if "rating" in interactions and interactions["rating"].notna().any():
+        ratings = np.split(interactions["rating"].to_numpy(dtype=np.float64)[order], bounds)
     names = [str(u) for u in user_ids]
     frozen = make_split(
         split,
@@ -178,7 +180,7 @@ def from_frames(
         valid_share=valid_share,
         test_share=test_share,
     )
-    return Dataset(name, items, names, sequences, times, frozen, info or {}, id_types or {})
+    return Dataset(name, items, names, sequences, times, frozen, info or {}, id_types or {}, ratings)
 
 
 def read_prepared(folder: Path | str) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
@@ -211,18 +213,5 @@ def load_dataset(
         valid_share=valid_share,
         test_share=test_share,
         info=info,
+        id_types=info.get("id_types"),
     )
-
-
-def pad_left(sequences: Sequence[np.ndarray], length: int) -> np.ndarray:
-    """Stack the most recent `length` events of each sequence, zeros on the left; shape (batch, length).
-
-    >>> pad_left([np.array([1, 2, 3]), np.array([4])], 2).tolist()
-    [[2, 3], [0, 4]]
-    """
-    out = np.zeros((len(sequences), length), dtype=np.int64)
-    for row, sequence in enumerate(sequences):
-        recent = sequence[-length:] if length else sequence[:0]
-        if len(recent):
-            out[row, -len(recent) :] = recent
-    return out

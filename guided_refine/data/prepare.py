@@ -122,6 +122,8 @@ def tidy(raw: RawData, options: DataConfig, shown: str) -> Tidy:
         "catalog": {"listed": len(raw.catalog), "without_interactions": len(raw.catalog) - heard_of},
         **counts,
     }
+    if raw.id_types:
+        facts["id_types"] = raw.id_types
     return Tidy(items, facts, rows, users)
 
 

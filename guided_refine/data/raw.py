@@ -369,13 +369,15 @@ class Events:
 class RawData:
     """What a reader fills. `extras`: further frames to lie beside the dataset, by file name without suffix.
 
-    `progress` is told of what takes long.
+    `id_types`: user_id and item_id where the source holds whole numbers, with their numpy type; elsewhere ids are
+    text. `progress` is told of what takes long.
     """
 
     catalog: Catalog
     events: Events
     tally: Tally
     extras: dict[str, pd.DataFrame] = field(default_factory=dict)
+    id_types: dict[str, str] = field(default_factory=dict)
     progress: Progress = field(default_factory=lambda: Progress(quiet=True))
 
     @classmethod

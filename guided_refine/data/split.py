@@ -23,14 +23,15 @@ Part = Literal["train", "valid", "test"]
 class Split:
     """Per user: how many events train, and the places of the two targets (-1 where the user has none).
 
-    `n_train`, `valid`, `test` have shape (users,). Events before `valid[u]` may be seen when `valid[u]` is
-    predicted; events before `test[u]` when `test[u]` is.
+    All have shape (users,). Events before `valid[u]` may be seen when `valid[u]` is predicted; the first `n_known[u]`
+    when `test[u]` is, or would be if the user had one.
     """
 
     kind: SplitKind
     n_train: np.ndarray
     valid: np.ndarray
     test: np.ndarray
+    n_known: np.ndarray
     sha256: str
 
     @property
@@ -61,13 +62,7 @@ def global_time(
 
     Raises `InputError` where an event has no time.
     """
-    every = np.concatenate(list(times)) if len(times) else np.zeros(0)
-    if every.size == 0 or np.isnan(every).any():
-        raise InputError(
-            "split global_time needs a timestamp on every interaction; "
-            "use split: leave_one_out, or prepare the data with times"
-        )
-    first, second = np.quantile(every, [1 - valid_share - test_share, 1 - test_share], method="higher")
+    first, second = _cuts(times, valid_share, test_share)
     n_train, valid, test = [], [], []
     for t in times:
         a, b = int(np.searchsorted(t, first, side="left")), int(np.searchsorted(t, second, side="left"))
@@ -75,6 +70,17 @@ def global_time(
         valid.append(a if 0 < a < b else -1)
         test.append(b if 0 < b < len(t) else -1)
     return np.array(n_train), np.array(valid), np.array(test)
+
+
+def _cuts(times: Sequence[np.ndarray], valid_share: float, test_share: float) -> tuple[float, float]:
+    every = np.concatenate(list(times)) if len(times) else np.zeros(0)
+    if every.size == 0 or np.isnan(every).any():
+        raise InputError(
+            "split global_time needs a timestamp on every interaction; "
+            "use split: leave_one_out, or prepare the data with times"
+        )
+    first, second = np.quantile(every, [1 - valid_share - test_share, 1 - test_share], method="higher")
+    return float(first), float(second)
 
 
 def make_split(
@@ -90,6 +96,7 @@ def make_split(
     """Split and hash. The hash covers ids, order and places: equal hashes mean the same train and test sets."""
     if kind == "leave_one_out":
         n_train, valid, test = leave_one_out([len(s) for s in sequences])
+        n_known = np.where(test >= 0, test, n_train)
     else:
         if times is None:
             raise InputError(
@@ -97,6 +104,8 @@ def make_split(
                 "these data have only an order, so use split: leave_one_out"
             )
         n_train, valid, test = global_time(times, valid_share=valid_share, test_share=test_share)
+        _, second = _cuts(times, valid_share, test_share)
+        n_known = np.array([int(np.searchsorted(t, second, side="left")) for t in times])
     if not (test >= 0).any():
         reason = (
             "every history is too short (three events are needed); lower k_core or bring more interactions"
@@ -105,9 +114,12 @@ def make_split(
         )
         raise InputError(f"the split leaves no user to test: {reason}")
     digest = hashlib.sha256(kind.encode())
-    for user, sequence, a, b, c in zip(user_ids, sequences, n_train, valid, test, strict=True):
+    places = np.stack([n_train, valid, test], axis=1)
+    if kind == "global_time":
+        # Here the cuts also say what is known of users without a test target; elsewhere it follows from the rest.
+        places = np.concatenate([places, n_known[:, None]], axis=1)
+    for user, sequence, own in zip(user_ids, sequences, places, strict=True):
         ids = "\x1f".join(item_ids[sequence - 1])
-        digest.update(f"{user}\x1e{ids}\x1e{a},{b},{c}\n".encode())
-    return Split(
-        kind, n_train.astype(np.int64), valid.astype(np.int64), test.astype(np.int64), digest.hexdigest()
-    )
+        digest.update(f"{user}\x1e{ids}\x1e{','.join(map(str, own))}\n".encode())
+    n_train, valid, test, n_known = (part.astype(np.int64) for part in (n_train, valid, test, n_known))
+    return Split(kind, n_train, valid, test, n_known, digest.hexdigest())

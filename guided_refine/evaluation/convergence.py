@@ -16,7 +16,7 @@ from guided_refine.backbones.randomness import RESTART, derived_seed
 from guided_refine.backbones.validation import Validation
 from guided_refine.config import EvaluateConfig
 from guided_refine.data.dataset import Dataset
-from guided_refine.evaluation.statistics import bootstrap_means
+from guided_refine.evaluation.statistics import Interval, bootstrap_means
 from guided_refine.progress import Progress
 
 if TYPE_CHECKING:
@@ -39,16 +39,17 @@ def check_convergence(
 ) -> dict[str, Any]:
     """Restart from a trained model's weights and say what that adds to validation NDCG@10.
 
-    The restart has a fresh optimiser, new random draws, the settings of the first training and a third of its epochs; as in
-    every training its best epoch counts, so a little luck is on its side. `model` itself stays as it is.
+    The restart has a fresh optimiser, new random draws, the settings of the first training and a third of its epochs, all of
+    which it spends: where the first training lowered its learning rate on a standstill the restart does too, as often as it
+    stands still. As in every training its best epoch counts, so a little luck is on its side. `model` stays as it is.
 
     Returns `epochs` of the restart, validation NDCG@10 `before` and `after`, their difference `mean` with its paired
-    bootstrap interval over users (`lower`, `upper`), `relative` to `before`, and `holds`: true when the restart gained less
-    than 2 % and not surely, that is, the interval does not lie above zero.
+    bootstrap interval over users (`lower`, `upper`), `relative` to `before`, and `holds`, see `converged`.
     """
     allowed = math.ceil(fit.epochs * SHARE)
     again = model.restarted(derived_seed(model.seed, RESTART))
-    again.config = model.config.model_copy(update={"max_epochs": allowed})
+    patient = {"learning_rate_drops": allowed} if model.config.learning_rate_drops else {"patience": allowed}
+    again.config = model.config.model_copy(update={"max_epochs": allowed, **patient})
     more = again.fit(dataset, checkpoint=checkpoint, progress=progress)
     validation = Validation(dataset, torch.device("cpu"))
     before, after = validation.per_user(model.model).numpy(), validation.per_user(again.model).numpy()
@@ -70,5 +71,18 @@ def check_convergence(
         "relative": relative,
         "confidence": options.confidence,
         "n_users": len(before),
-        "holds": gain.lower <= 0 and gain.mean < MOST * level,
+        "holds": converged(gain, level),
     }
+
+
+def converged(gain: Interval, before: float) -> bool:
+    """True when a restart gained less than 2 % of `before`, and nothing that is surely above zero.
+
+    An interval below zero means that the restart did harm: then too there was nothing left to gain.
+
+    >>> converged(Interval(0.001, -0.002, 0.004, 0.5), 0.18), converged(Interval(0.001, 0.0005, 0.0015, 0.01), 0.18)
+    (True, False)
+    >>> converged(Interval(0.004, -0.002, 0.01, 0.2), 0.18)
+    False
+    """
+    return gain.lower <= 0 and gain.mean < MOST * before

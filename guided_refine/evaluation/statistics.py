@@ -43,15 +43,15 @@ def resampling_weights(n: int, samples: int, seed: int) -> Iterator[np.ndarray]:
         yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
 
 
-def summarise(observed: float, resampled: np.ndarray, confidence: float = 0.95) -> Interval:
-    """Percentile interval of resampled statistics, and the p that belongs to it.
+def summarise(observed: float, resampled: np.ndarray, n: int, confidence: float = 0.95) -> Interval:
+    """Percentile interval of statistics over resamplings of `n` users (or items), and the p that belongs to it.
 
     p is twice the share of samples on the far side of zero, so it is below 1 - confidence when the interval leaves
     zero out. Where no sample gets there the share only says "less than 2 / (samples + 1)", too coarse to be
-    corrected for many comparisons: then p is that of a normal distribution with the samples' deviation, or the
-    bound, whichever is smaller. Samples without a value (NaN) are left out.
+    corrected for many comparisons, and too sure of itself where there are few users: then p is that of Student's t with
+    n - 1 degrees of freedom and the samples' deviation. Samples without a value (NaN) are left out.
 
-    >>> summarise(1.0, np.array([-0.5, 0.5, 1.0, 1.5])).p
+    >>> summarise(1.0, np.array([-0.5, 0.5, 1.0, 1.5]), n=30).p
     0.8
     """
     from scipy import stats
@@ -63,9 +63,12 @@ def summarise(observed: float, resampled: np.ndarray, confidence: float = 0.95) 
     lower, upper = np.quantile(kept, [tail, 1 - tail])
     beyond = min(np.count_nonzero(kept <= 0), np.count_nonzero(kept >= 0))
     p = float(min(1.0, 2 * (1 + beyond) / (1 + len(kept))))
-    deviation = float(kept.std())
-    if not beyond and deviation > 0:
-        p = min(p, float(2 * stats.norm.sf(abs(observed) / deviation)))
+    if not beyond:
+        # Resampling n values spreads their mean by sqrt((n - 1) / n) of its standard error.
+        error = float(kept.std()) * (n / (n - 1)) ** 0.5 if n > 1 else float("nan")
+        # Without any spread but that of rounding, the share's bound is all there is to say; of one value, nothing.
+        if n < 2 or error > 1e-9 * abs(observed):
+            p = float(2 * stats.t.sf(abs(observed) / error, n - 1))
     return Interval(float(observed), float(lower), float(upper), p)
 
 
@@ -78,15 +81,15 @@ def bootstrap_means(
     are averaged per user before: users are what is sampled, seeds of one user are not independent of each other.
 
     >>> gain = bootstrap_means(np.array([[0.1], [0.3], [0.2], [0.2]]), samples=500)[0]
-    >>> round(gain.mean, 3), 0.1 <= gain.lower < gain.mean < gain.upper <= 0.3, gain.p < 0.01
-    (0.2, True, True)
+    >>> round(gain.mean, 3), 0.1 <= gain.lower < gain.mean < gain.upper <= 0.3, round(gain.p, 2)
+    (0.2, True, 0.02)
     """
     values = np.asarray(values, np.float64)
     n = len(values)
     if n == 0:
         raise ValueError("no users to resample")
     means = np.concatenate([w @ values / n for w in resampling_weights(n, samples, seed)])
-    return [summarise(v.mean(), means[:, c], confidence) for c, v in enumerate(values.T)]
+    return [summarise(v.mean(), means[:, c], n, confidence) for c, v in enumerate(values.T)]
 
 
 def paired_t(deltas: np.ndarray) -> PairedT:

@@ -246,7 +246,8 @@ def recovery(
     for name, source, measure in draws:
         for against in [b for a, b in PAIRS if a == source and (name, b, measure) in draws]:
             (mine, ours), (theirs, base) = draws[name, source, measure], draws[name, against, measure]
-            gain = summarise(mine - theirs, ours - base, confidence)
+            n = len(known[name]) if name in known else len(truth.table)
+            gain = summarise(mine - theirs, ours - base, n, confidence)
             head = {"attribute": name, "source": source, "against": against, "measure": measure}
             numbers = {"mean": gain.mean, "lower": gain.lower, "upper": gain.upper, "p": gain.p}
             changes.append(head | {k: finite(v) for k, v in numbers.items()})
@@ -337,7 +338,8 @@ def _row(
         row["positives"] = int(value.sum()) if truth.is_binary(name) else None
     for measure in ("spearman", "auc"):
         observed, drawn = draws.get((name, source, measure), (float("nan"), np.zeros(0)))
-        found = summarise(observed, drawn, confidence)
+        n = len(truth.table) if items is None else len(items)
+        found = summarise(observed, drawn, n, confidence)
         row |= {measure: finite(found.mean), f"{measure}_lower": finite(found.lower)}
         row[f"{measure}_upper"] = finite(found.upper)
     return row

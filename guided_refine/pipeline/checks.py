@@ -32,7 +32,7 @@ def check_config(plan: Plan, jobs: int | None) -> None:
 
 def check_scoring_device(plan: Plan) -> None:
     """Refuse a device for the language model that is not here, unless all is scored."""
-    if plan.needs_scores and not plan.is_scored():
+    if plan.needs_scores and not plan.config.is_remote and not plan.is_scored():
         _check_device(plan.config.llm_options.device, "llm_options.device")
 
 
@@ -60,9 +60,26 @@ def check_model(plan: Plan) -> None:
     """Refuse a language model that cannot score; `builtin` is made to fit."""
     if plan.config.llm == "builtin" or plan.is_scored():
         return
+    if plan.config.is_remote:
+        from guided_refine.scoring.remote.endpoint import read_key
+        from guided_refine.scoring.remote.texts import TextMeasure, beside_config
+
+        remote = beside_config(plan.config.llm_options, plan.config_folder).remote
+        read_key(remote)
+        TextMeasure(remote.tokenizer)
+        return
     from guided_refine.scoring.language_model import check_language_model
 
     check_language_model(plan.model_spec, plan.config.llm_options, plan.attributes)
+
+
+def check_store(plan: Plan) -> None:
+    """Refuse a store of one's own that cannot be used; a run's own file is opened when there is something to put in."""
+    if plan.config.store is None or plan.is_scored():
+        return
+    from guided_refine.scoring.store import ScoreStore
+
+    ScoreStore(plan.store).close()
 
 
 def check_texts(plan: Plan, dataset: Dataset) -> None:

@@ -16,10 +16,12 @@ from guided_refine.config_file import resolve_data_path
 from guided_refine.errors import InputError
 from guided_refine.evaluation.sampled import Sampling
 from guided_refine.files import sha256_file, sha256_json
+from guided_refine.processes import launched
 from guided_refine.runfolder import RunFolder
 from guided_refine.scoring.attributes import AttributeSet, load_attributes
 from guided_refine.scoring.builtin import RECIPE_VERSION
 from guided_refine.scoring.prompt import PROMPT_VERSION
+from guided_refine.scoring.remote.questions import scores_depend_on
 
 Unit = tuple[str, str, int]
 """One model to train: backbone, variant, seed."""
@@ -87,6 +89,14 @@ class Plan:
         return bool(self.variants - WITHOUT_SCORES)
 
     @property
+    def tune_base(self) -> Unit | None:
+        """The trained base that tuning adds to, where that is its task: SASRec's where there is one, else the first."""
+        if not self.config.tune.enabled or self.config.tune.task != "base_recommender":
+            return None
+        kinds = self.config.backbones
+        return "sasrec" if "sasrec" in kinds else kinds[0], "base", self.config.all_seeds[0]
+
+    @property
     def score_sources(self) -> list[str]:
         """Which scores there are: of the language model as it came, and tuned."""
         return ["untuned", "tuned"] if self.config.tune.enabled else ["untuned"]
@@ -115,6 +125,16 @@ class Plan:
         """Where the raw data lie; None for a reader that needs none."""
         path = self.config.data.path
         return self.resolve(path) if path is not None else None
+
+    @property
+    def store(self) -> Path | str:
+        """Address of the scores: what the config says, else a file in the run."""
+        return self.config.store or self.folder.store
+
+    @property
+    def store_exists(self) -> bool:
+        """False where opening the store would make it; of a server nobody knows before asking."""
+        return "://" in str(self.store) or Path(self.store).exists()
 
     @property
     def base_file(self) -> Path | None:
@@ -170,11 +190,13 @@ class Plan:
         """What the untuned scores depend on."""
         inputs: dict[str, Any] = {
             "llm": self.config.llm,
-            "options": self.config.llm_options.model_dump(mode="json"),
+            "options": self.config.llm_options.model_dump(mode="json", exclude={"remote"}),
             "attributes": self.attributes.sha256,
             "prompt": PROMPT_VERSION,
             "data": self.key(self.data_inputs),
         }
+        if self.config.is_remote:
+            return inputs | {"llm": "remote", "remote": scores_depend_on(self.config.llm_options.remote)}
         spec = Path(self.model_spec).expanduser()
         if self.config.llm == "builtin":
             inputs |= {"seed": self.config.seed, "recipe": RECIPE_VERSION}
@@ -187,12 +209,18 @@ class Plan:
     @functools.cached_property
     def tune_inputs(self) -> dict[str, Any]:
         """What the tuned scores depend on."""
-        return {
+        inputs: dict[str, Any] = {
             "model": self.key(self.model_inputs),
             "tune": self.config.tune.model_dump(mode="json"),
             "split": self.config.data.split,
             "seed": self.config.seed,
         }
+        if self.tune_base is not None:
+            inputs["base"] = self.unit_key(self.tune_base)
+            inputs["refine"] = self.config.refine.model_dump(mode="json")
+        if launched().count > 1 and self.config.tune.micro_batch_size is None:
+            inputs["processes"] = launched().count  # each then draws the dropout of its own share
+        return inputs
 
     def unit_inputs(self, unit: Unit) -> dict[str, Any]:
         """What a trained model depends on."""
@@ -203,6 +231,8 @@ class Plan:
             "backbone": backbone,
             "seed": seed,
         }
+        if launched().count > 1:  # each reads train.batch_size users in a step
+            inputs["processes"] = launched().count
         if self.base_file is not None:
             inputs["embeddings"] = self._embeddings_sha256
         if variant != "base":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -21,22 +20,26 @@ from guided_refine.pipeline.checks import (
     check_truth,
 )
 from guided_refine.pipeline.plan import Plan, Unit, unit_name, unit_restart_name, unit_test_name
+from guided_refine.pipeline.trainings import do_units
+from guided_refine.pipeline.tuning import tune_run
 from guided_refine.pipeline.units import (
     CHECKPOINT,
     RESTART_CHECKPOINT,
     Done,
     Todo,
-    do_unit,
     load_unit,
     run_dataset,
     run_scores,
 )
+from guided_refine.processes import launched
 from guided_refine.progress import Progress
 from guided_refine.runfolder import RunFolder
-from guided_refine.workers import in_processes
 
 if TYPE_CHECKING:
     from guided_refine.data.dataset import Dataset
+    from guided_refine.scoring.scorer import ScoringSummary
+    from guided_refine.scoring.scores import AttributeScores
+    from guided_refine.scoring.store import ScoreStore
 
 
 class Stages:
@@ -111,7 +114,8 @@ class Stages:
 
         self._stage("builtin", self.plan.model_inputs, work)
 
-    def _language_model(self, adapter: Path | None = None) -> Any:
+    def language_model(self, adapter: Path | None = None) -> Any:
+        """The run's language model, ready to score."""
         from guided_refine.scoring.language_model import load_language_model
 
         name = "builtin" if self.config.llm == "builtin" else None
@@ -125,24 +129,34 @@ class Stages:
     def _score(self, source: str, adapter: Path | None) -> list[Path]:
         from dataclasses import asdict
 
-        from guided_refine.scoring.scorer import score_dataset
         from guided_refine.scoring.scores import save_scores
         from guided_refine.scoring.store import ScoreStore
 
-        with ScoreStore(self.folder.store) as store:
-            scores, summary = score_dataset(
-                self._language_model(adapter),
-                self.dataset,
-                self.plan.attributes,
-                self.config.llm_options,
-                store,
-                source=source,
-                progress=self.progress,
-            )
+        with ScoreStore(self.plan.store) as store:
+            scores, summary = self._scored(source, adapter, store)
         save_scores(scores, self.folder.scores(source))
         summary_file = self.folder.root / "scores" / f"{source}.json"
         write_json(summary_file, asdict(summary))
         return [self.folder.scores(source), summary_file]
+
+    def _scored(
+        self, source: str, adapter: Path | None, store: ScoreStore
+    ) -> tuple[AttributeScores, ScoringSummary]:
+        if self.config.is_remote:
+            from guided_refine.pipeline.remote import score_remotely
+
+            return score_remotely(self.plan, self.dataset, store, self.progress)
+        from guided_refine.scoring.scorer import score_dataset
+
+        return score_dataset(
+            self.language_model(adapter),
+            self.dataset,
+            self.plan.attributes,
+            self.config.llm_options,
+            store,
+            source=source,
+            progress=self.progress,
+        )
 
     def tune(self) -> None:
         """Tune a LoRA adapter on training interactions, and score again with it."""
@@ -152,21 +166,13 @@ class Stages:
         self._score_table()
 
     def _tune(self) -> None:
-        def work() -> list[Path]:
-            from guided_refine.tuning.tune import tune
+        base = self.plan.tune_base
+        if base is not None:
+            self.train()
 
-            tune(
-                self._language_model(),
-                self.dataset,
-                self.plan.attributes,
-                self.config.tune,
-                self.config.llm_options,
-                self.folder.tuning,
-                item_scores=run_scores(self.plan, self.dataset, "untuned")["untuned"],
-                seed=self.config.seed,
-                progress=self.progress,
-            )
-            return _files_in(self.folder.tuning)
+        def work() -> list[Path]:
+            launched().tell({"work": "tune", "unit": base})
+            return tune_run(self.plan, self.dataset, base, self.progress)
 
         self._stage("tune", self.plan.tune_inputs, work)
         self._stage("score_tuned", self.plan.tune_inputs, lambda: self._score("tuned", self.folder.adapter))
@@ -196,11 +202,7 @@ class Stages:
         self._refined_tables()
 
     def _units(self, units: list[Unit]) -> None:
-        """Train and test what is not up to date; units do not depend on each other and share the cores.
-
-        The share is reckoned from all units, done or not, so that a continued run has the same threads each, and
-        with them the same numbers.
-        """
+        """Train and test what is not up to date; units do not depend on each other."""
         plan = self.plan
         todo = {
             u: Todo(not plan.is_trained(u), not plan.is_tested(u), not plan.is_restarted(u)) for u in units
@@ -213,15 +215,8 @@ class Stages:
         todo = {unit: parts for unit, parts in todo.items() if parts}
         if not todo:
             return
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-        jobs = max(1, min(self.jobs or cores, len(units)))
-        threads = self.config.train.threads or max(1, cores // jobs)
-        arguments = [(self.config, self.folder.root, plan.config_folder, *one) for one in todo.items()]
-        results = in_processes(
-            do_unit, arguments, jobs=jobs, threads=threads, progress=self.progress, log=self.folder.log
-        )
-        for index, done in results:
-            self._record_unit(list(todo)[index], done)
+        for unit, done in do_units(plan, todo, len(units), self.jobs, self.progress):
+            self._record_unit(unit, done)
 
     def _record_unit(self, unit: Unit, done: Done) -> None:
         plan = self.plan
@@ -232,7 +227,10 @@ class Stages:
         ):
             if part is not None:
                 cut_off = self.dataset.split.cut_off
-                self.folder.record(name, key, part.files, part.seconds, cut_off, peak=done.peak)
+                count = 1 if part is done.test else launched().count
+                self.folder.record(
+                    name, key, part.files, part.seconds, cut_off, peak=done.peak, processes=count
+                )
         for checkpoint in (CHECKPOINT, RESTART_CHECKPOINT):
             shutil.rmtree(self.folder.unit(*unit) / checkpoint, ignore_errors=True)
         verb = "tested" if done.train is None else "finished"

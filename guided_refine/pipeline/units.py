@@ -1,4 +1,7 @@
-"""One model of a run, trained and tested; called in worker processes that share nothing but the run folder."""
+"""One model of a run, trained and tested; called in processes that share nothing but the run folder.
+
+They are workers, each with a model of its own, or processes that a launcher started and that train each model together.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from guided_refine.config import WITH_HEADS, Config
 from guided_refine.files import write_json
 from guided_refine.machine import peak_memory
 from guided_refine.pipeline.plan import WITHOUT_SCORES, Plan, Unit, unit_name
+from guided_refine.pipeline.tuning import tune_run
+from guided_refine.processes import launched
 from guided_refine.progress import Progress
 from guided_refine.runfolder import RunFolder
 
@@ -53,7 +58,7 @@ def load_unit(plan: Plan, unit: Unit) -> Backbone:
 
 
 def train_unit(plan: Plan, dataset: Dataset, unit: Unit, progress: Progress) -> list[Path]:
-    """Train one model and write its folder; returns the files."""
+    """Train one model and write its folder; returns the files. Of several launched processes the first one writes."""
     from guided_refine.evaluation.rows import write_fit
     from guided_refine.refine.variants import build_base, build_variant
 
@@ -74,6 +79,8 @@ def train_unit(plan: Plan, dataset: Dataset, unit: Unit, progress: Progress) -> 
     _tell_heads(kind, model.table.width, plan.config.train.heads, progress)
     logs = folder / "tensorboard" if plan.config.train.tensorboard else None
     fit = model.fit(dataset, checkpoint=folder / CHECKPOINT, progress=progress, logs=logs)
+    if not launched().first:
+        return []
     model.save(folder)
     return [folder / "model.safetensors", folder / "config.json", *write_fit(fit, folder)]
 
@@ -122,9 +129,19 @@ def restart_trained(plan: Plan, dataset: Dataset, unit: Unit, progress: Progress
         checkpoint=folder / RESTART_CHECKPOINT,
         progress=progress,
     )
+    if not launched().first:
+        return []
     path = folder / "convergence.json"
     write_json(path, found)
     return [path]
+
+
+#: What all launched processes do together; the rest is the first one's alone.
+TOGETHER: dict[str, Callable[[Plan, Dataset, Any, Progress], list[Path]]] = {
+    "tune": tune_run,
+    "train": train_unit,
+    "restart": restart_trained,
+}
 
 
 @dataclass(frozen=True)
@@ -165,7 +182,7 @@ class Done:
 def do_unit(
     config: Config, out: Path, config_folder: Path, unit: Unit, todo: Todo, progress: Progress
 ) -> Done:
-    """One unit in a worker process: trained, tested and restarted, as far as `todo` says."""
+    """One unit in this process: trained, tested and restarted, as far as `todo` says."""
     plan = Plan(config, RunFolder(out), config_folder, strict=False)
     progress.about(unit_name(unit))
     dataset = run_dataset(plan)
@@ -176,9 +193,14 @@ def do_unit(
         started = time.monotonic()
         return Part(work(plan, dataset, unit, progress), time.monotonic() - started)
 
+    def together(wanted: bool, name: str) -> Part | None:
+        if wanted:
+            launched().tell({"work": name, "unit": unit})
+        return part(wanted, TOGETHER[name])
+
     return Done(
-        part(todo.train, train_unit),
+        together(todo.train, "train"),
         part(todo.test, evaluate_trained),
-        part(todo.restart, restart_trained),
+        together(todo.restart, "restart"),
         peak_memory(),
     )

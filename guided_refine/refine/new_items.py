@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,9 @@ from guided_refine.refine.frames import item_rows
 from guided_refine.runfolder import RunFolder
 from guided_refine.scoring.attributes import AttributeSet, load_attributes
 from guided_refine.scoring.scores import AttributeScores, load_scores
+
+if TYPE_CHECKING:
+    from guided_refine.scoring.store import ScoreStore
 
 # One score, read again on another machine or in a batch of another size, moves by less.
 SAME_SCORE = 0.02
@@ -137,37 +141,72 @@ def _scored(
     progress: Progress | None,
 ) -> np.ndarray:
     """Scores of the new items, shape (new items, attributes), by the very model that scored the run."""
-    from guided_refine.scoring.language_model import load_language_model
-    from guided_refine.scoring.scorer import score_dataset
     from guided_refine.scoring.store import ScoreStore
 
     # An item of the run is read again: other weights or definitions than the run's would show in it.
     witness = int(np.flatnonzero(np.isfinite(saved.item_value).all(axis=1))[0])
     columns = ["item_id", "title", "text"]
     asked = pd.concat([dataset.items.iloc[[witness]][columns], new[columns]], ignore_index=True)
-    model = load_language_model(
-        _model_spec(config, folder, config_folder),
-        config.llm_options,
-        adapter=folder.adapter if config.tune.enabled else None,
-        name=saved.model,
-    )
-    with ScoreStore(folder.store) as store:
-        scores, _ = score_dataset(
-            model,
-            _nobody_took(asked, dataset),
-            attributes,
-            config.llm_options,
-            store,
-            source=saved.source,
-            progress=_BarsOnly(progress or Progress(quiet=True)),
-        )
+    of_these = _nobody_took(asked, dataset)
+    bars = _BarsOnly(progress or Progress(quiet=True))
+    with ScoreStore(config.store or folder.store) as store:
+        if config.is_remote:
+            scores = _remote_scores(of_these, attributes, config, folder, config_folder, store, bars)
+        else:
+            scores = _local_scores(of_these, saved, attributes, config, folder, config_folder, store, bars)
     if np.abs(scores.item_value[0] - saved.item_value[witness]).max() > SAME_SCORE:
         raise InputError(
             f"{config.llm} with attributes {config.attributes} no longer gives item "
             f"'{dataset.item_ids[witness]}' the scores that this run trained on, so scores of new items would mean "
             "something else; bring back the model and the attribute file, or run again"
         )
+    for name, row in zip(new["item_id"], scores.item_value[1:], strict=True):
+        if np.isnan(row).any():
+            raise InputError(
+                f"item '{name}': {saved.model} gave no answer that can be read; try again, or leave it out"
+            )
     return scores.item_value[1:]
+
+
+def _local_scores(
+    items: Dataset,
+    saved: AttributeScores,
+    attributes: AttributeSet,
+    config: Config,
+    folder: RunFolder,
+    config_folder: Path,
+    store: ScoreStore,
+    progress: Progress,
+) -> AttributeScores:
+    from guided_refine.scoring.language_model import load_language_model
+    from guided_refine.scoring.scorer import score_dataset
+
+    model = load_language_model(
+        _model_spec(config, folder, config_folder),
+        config.llm_options,
+        adapter=folder.adapter if config.tune.enabled else None,
+        name=saved.model,
+    )
+    options, source = config.llm_options, saved.source
+    return score_dataset(model, items, attributes, options, store, source=source, progress=progress)[0]
+
+
+def _remote_scores(
+    items: Dataset,
+    attributes: AttributeSet,
+    config: Config,
+    folder: RunFolder,
+    config_folder: Path,
+    store: ScoreStore,
+    progress: Progress,
+) -> AttributeScores:
+    from guided_refine.scoring.remote.score import score_remote
+    from guided_refine.scoring.remote.texts import beside_config
+    from guided_refine.scoring.remote.workload import Workload
+
+    work = Workload(items, attributes, beside_config(config.llm_options, config_folder))
+    ledger, seed = folder.remote_tokens, config.seed
+    return score_remote(config.llm, work, store, ledger=ledger, seed=seed, progress=progress)[0]
 
 
 def _model_spec(config: Config, folder: RunFolder, config_folder: Path) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from guided_refine.evaluation.metrics import headline_metrics
 from guided_refine.evaluation.rows import compare
+from guided_refine.evaluation.strata import FEWEST_USERS
 from guided_refine.reporting.markdown import interval, listed, number, p_value, signed
 from guided_refine.reporting.style import in_order, label, metric_label
 
@@ -51,9 +52,13 @@ def headline(
 def judge(gain: dict[str, Any], confidence: float = 0.95) -> str:
     """`gain`, `loss` or `nothing`: the interval must leave zero out and the corrected p must be below the level.
 
+    Of fewer than 20 users nothing is claimed: intervals from so few are too narrow.
+
     >>> judge({"lower": 0.1, "upper": 0.2, "p_corrected": 0.01}), judge({"lower": 0.1, "upper": 0.2, "p_corrected": 0.2})
     ('gain', 'nothing')
     """
+    if gain.get("n_users", FEWEST_USERS) < FEWEST_USERS:
+        return "nothing"
     p = gain.get("p_corrected")
     if p is not None and p > 1 - confidence:
         return "nothing"
@@ -164,6 +169,8 @@ def caveats(backbone: str, rows: list[dict[str, Any]], gain: dict[str, Any]) -> 
             f"**Not converged: {listed([label(v) for v in rising])} still rose when training stopped**, "
             "so this comparison is not final."
         )
+    if gain["n_users"] < FEWEST_USERS:
+        sentences.append(f"Fewer than {FEWEST_USERS} users were tested, too few for any claim.")
     if len(gain["seeds"]) == 1:
         sentences.append("One seed: the interval covers the draw of users, not the luck of training.")
     return sentences

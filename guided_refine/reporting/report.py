@@ -23,6 +23,7 @@ from guided_refine.reporting.runfiles import RunFiles, read_run
 from guided_refine.reporting.score_sections import attribute_section, scorer_section, truth_section
 from guided_refine.reporting.strata_plot import plot_strata
 from guided_refine.reporting.style import in_order, label, metric_label
+from guided_refine.reporting.tuning_section import plot_change, tuning_section
 
 
 def write_report(root: Path | str) -> list[Path]:
@@ -44,6 +45,8 @@ def write_report(root: Path | str) -> list[Path]:
         lines += scorer_section(run)
         lines += attribute_section(run)
         lines += _picture(plots, "distributions", "Distribution of item and user scores per attribute")
+        lines += tuning_section(run)
+        lines += _picture(plots, "change", "Drift, spread and redundancy of every attribute, before and after tuning")
     lines += truth_section(run)
     lines += _picture(plots, "recovery", "Recovery of the truth per attribute and source")
     lines += _training(plots)
@@ -66,6 +69,7 @@ def _draw(run: RunFiles) -> dict[str, Path]:
         drawn["strata"] = plot_strata(run.details["strata"], folder / "strata.png")
     if run.scores is not None:
         drawn["distributions"] = plot_distributions(run.scores, folder / "distributions.png")
+        drawn["change"] = plot_change(run.scores, folder / "change.png")
     if run.truth is not None:
         drawn["recovery"] = plot_recovery(run.truth, folder / "recovery.png")
     drawn["training"] = plot_training(run.curves, folder / "training.png")

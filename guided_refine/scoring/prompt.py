@@ -30,11 +30,12 @@ A longer definition is still read whole; only its last positions are then shared
 
 Kind = Literal["item", "user"]
 
-_RULES = "Every scale runs from 1 to 9. Write one line per scale: its name, a colon and one digit.\nScales:"
-_INSTRUCTIONS: dict[Kind, str] = {
-    "item": f"Rate one item of a shop as an experienced salesperson would. {_RULES}",
-    "user": f"Rate what one customer of a shop looks for, as an experienced salesperson would. {_RULES}",
+RULES = "Every scale runs from 1 to 9. Write one line per scale: its name, a colon and one digit.\nScales:"
+_ROLES: dict[Kind, str] = {
+    "item": "Rate one item of a shop as an experienced salesperson would.",
+    "user": "Rate what one customer of a shop looks for, as an experienced salesperson would.",
 }
+_INSTRUCTIONS: dict[Kind, str] = {kind: f"{role} {RULES}" for kind, role in _ROLES.items()}
 _OPENING: dict[Kind, str] = {"item": "\n\nItem:\n", "user": "\n\nThe customer chose, oldest first:\n"}
 _DEFINITIONS_HERE, _TEXT_HERE = "@@DEFINITIONS@@", "@@TEXT@@"
 # Templates that print today's date would make scores depend on the day they were made.
@@ -184,6 +185,15 @@ def build_prompt(
         newline=segment_ids(tokenizer, "\n"),
         chat=used_chat,
     )
+
+
+def written_prompt(attributes: AttributeSet, kind: Kind, text: str, *, rules: str = RULES) -> str:
+    """The same prompt as one piece of writing, all attributes asked at once: the user's turn for a model behind an address.
+
+    `rules` say in which form to answer, and end in the word that announces the scales.
+    """
+    definitions = "".join(_definition(attribute, kind) for attribute in attributes.attributes)
+    return f"{_ROLES[kind]} {rules}{definitions}{_OPENING[kind]}{text}"
 
 
 def tokenise_texts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,15 +12,18 @@ import numpy as np
 
 from guided_refine.config import LLMOptions
 from guided_refine.data.dataset import Dataset
-from guided_refine.progress import Progress
+from guided_refine.progress import Progress, Task
 from guided_refine.scoring.attributes import AttributeSet
 from guided_refine.scoring.histories import HistoryTexts, all_snapshots, flat_positions
+from guided_refine.scoring.jobs import Job, batches, demand, lacking, tokens
 from guided_refine.scoring.prompt import PromptPlan, build_prompt, tokenise_texts
 from guided_refine.scoring.scores import AttributeScores, UserScores
-from guided_refine.scoring.store import ScoreStore, StoredScore
+from guided_refine.scoring.store import Pair, Reader, ScoreStore, StoredScore
+from guided_refine.scoring.waiting import Forecast, Pause
 
 if TYPE_CHECKING:
     from guided_refine.scoring.language_model import LanguageModel
+    from guided_refine.scoring.slots import SlotReader
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +37,7 @@ class ScoringSummary:
 
     `scored` and `from_store` count (text, attribute) pairs, equal texts once. `texts_cut` counts items whose text was
     longer than `text_tokens`; `history_events` is the window in use, shorter than asked where the context is short.
+    `fingerprint` (the model's) and `attribute_keys` say which rows of a store these scores are.
     """
 
     items: int = 0
@@ -47,16 +51,29 @@ class ScoringSummary:
     scored: int = 0
     from_store: int = 0
     passes: int = 0
+    fingerprint: str = ""
+    attribute_keys: list[str] = field(default_factory=list)
     flat: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class _Job:
-    """A text with the points at which it is to be read, and the store's key of each."""
+class Work:
+    """Texts to read with one prompt; `hashes` are the store's keys of its attributes."""
 
-    text: list[int]
-    reads: list[int]
-    keys: list[str]
+    plan: PromptPlan
+    jobs: list[Job]
+    hashes: list[str]
+
+    @property
+    def pairs(self) -> int:
+        """Scores there will be."""
+        return len(self.hashes) * sum(len(job.keys) for job in self.jobs)
+
+    def fill(self, known: dict[str, np.ndarray], pairs: Iterable[Pair]) -> None:
+        """Put stored scores where they belong."""
+        column = {sha256: a for a, sha256 in enumerate(self.hashes)}
+        for (key, attribute), pair in pairs:
+            known[key][:, column[attribute]] = pair
 
 
 def score_dataset(
@@ -78,8 +95,8 @@ def score_dataset(
     numbers), or the model gives logits that are not finite.
     """
     progress = progress or Progress(quiet=True)
-    summary = ScoringSummary()
-    scorer = _Scorer(language_model, attributes, options, store, dataset.split.cut_off, summary, progress)
+    summary = ScoringSummary(fingerprint=language_model.fingerprint)
+    scorer = Scorer(language_model, attributes, options, store, dataset.split.cut_off, summary, progress)
     item_value, item_spread = scorer.items(dataset)
     users = scorer.users(dataset)
     deviation = np.nanstd(item_value, axis=0) if summary.items else np.zeros(len(attributes.names))
@@ -113,7 +130,9 @@ def _sentence(model: str, source: str, summary: ScoringSummary) -> str:
     return "; ".join(parts)
 
 
-class _Scorer:
+class Scorer:
+    """Scores one dataset with one model; counts what it does in `summary`."""
+
     def __init__(
         self,
         language_model: LanguageModel,
@@ -134,6 +153,12 @@ class _Scorer:
 
     def items(self, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
         """Value and spread, each (n_items, attributes)."""
+        work, keys = self.item_work(dataset)
+        known = self._complete(work, "score items")
+        return _columns([known.get(key) if key else None for key in keys], len(work.hashes))
+
+    def item_work(self, dataset: Dataset) -> tuple[Work, list[str | None]]:
+        """What is to be read of the items, and each item's key; None where it has no text."""
         plan = build_prompt(self._lm.tokenizer, self._attributes, "item", chat=self._options.chat)
         limit = min(self._options.text_tokens, plan.text_room(self._lm.context))
         texts = [text.strip() for text in dataset.texts]
@@ -144,20 +169,26 @@ class _Scorer:
         self._summary.items_without_text = sum(not ids for ids, _ in rows)
         keys = [self._key(plan, ids) if ids else None for ids, _ in rows]
         jobs = {
-            key: _Job(ids, [len(ids)], [key])
+            key: Job(ids, [len(ids)], [key])
             for key, (ids, _) in zip(keys, rows, strict=True)
             if key is not None
         }
-        known = self._complete(plan, list(jobs.values()), "score items")
-        return _columns([known.get(key) if key else None for key in keys], len(plan.names))
+        return _work(plan, list(jobs.values())), keys
 
     def users(self, dataset: Dataset) -> UserScores:
         """Scores at every snapshot, each from the events before it only."""
+        work, who, position, keys = self.user_work(dataset)
+        known = self._complete(work, "score users")
+        value, spread = _columns([known[key] for key in keys], len(work.hashes))
+        return UserScores(who, position, value, spread)
+
+    def user_work(self, dataset: Dataset) -> tuple[Work, np.ndarray, np.ndarray, list[str]]:
+        """What is to be read of the users; user, position and key of every snapshot."""
         plan = build_prompt(self._lm.tokenizer, self._attributes, "user", chat=self._options.chat)
         histories = HistoryTexts(self._lm.tokenizer, dataset, self._options, plan.text_room(self._lm.context))
         positions = all_snapshots(dataset, self._options.snapshots)
         key_of: dict[tuple[int, int], str] = {}
-        jobs: list[_Job] = []
+        jobs: list[Job] = []
         claimed: set[str] = set()
         for user, points in enumerate(positions):
             for one in histories.passes(user, points):
@@ -166,17 +197,15 @@ class _Scorer:
                 new = [(r, k) for r, k in zip(one.reads, keys, strict=True) if k not in claimed]
                 claimed.update(k for _, k in new)
                 if new:
-                    jobs.append(_Job(one.text, [r for r, _ in new], [k for _, k in new]))
+                    jobs.append(Job(one.text, [r for r, _ in new], [k for _, k in new]))
         who, position = flat_positions(positions)
         self._summary.snapshots = len(who)
         self._summary.users_without_history = sum(not points for points in positions)
         self._summary.history_events = histories.events
         if histories.events < self._options.history_events:
             self._summary.histories_cut = int((position > histories.events).sum())
-        known = self._complete(plan, jobs, "score users")
-        ordered = [known[key_of[int(u), int(p)]] for u, p in zip(who, position, strict=True)]
-        value, spread = _columns(ordered, len(plan.names))
-        return UserScores(who, position, value, spread)
+        keys = [key_of[int(u), int(p)] for u, p in zip(who, position, strict=True)]
+        return _work(plan, jobs), who, position, keys
 
     # ------------------------------------------------------------------ keys
 
@@ -196,87 +225,108 @@ class _Scorer:
 
     # ------------------------------------------------------------------ computing what is missing
 
-    def _complete(self, plan: PromptPlan, jobs: list[_Job], name: str) -> dict[str, np.ndarray]:
+    def _complete(self, work: Work, name: str) -> dict[str, np.ndarray]:
         """Value and spread, shape (2, attributes), of every key in the jobs, from the store or the model."""
-        hashes = [plan.attribute_sha256(a) for a in range(len(plan.names))]
-        column = {h: a for a, h in enumerate(hashes)}
-        known = {key: np.full((2, len(hashes)), np.nan) for job in jobs for key in job.keys}
-        for (key, attribute), pair in self._store.get_many(known, hashes).items():
-            known[key][:, column[attribute]] = pair
-        groups: dict[tuple[int, ...], list[_Job]] = {}
-        for job in jobs:
-            missing: dict[tuple[int, ...], list[int]] = {}
-            for place, key in enumerate(job.keys):
-                lacks = tuple(np.flatnonzero(np.isnan(known[key][0])).tolist())
-                missing.setdefault(lacks, []).append(place)
-            for lacks, places in missing.items():
-                self._summary.from_store += len(places) * (len(hashes) - len(lacks))
-                self._summary.scored += len(places) * len(lacks)
-                if lacks:
-                    part = _Job(
-                        job.text[: max(job.reads[p] for p in places)],
-                        [job.reads[p] for p in places],
-                        [job.keys[p] for p in places],
-                    )
-                    groups.setdefault(lacks, []).append(part)
+        keys = self._summary.attribute_keys
+        keys += [sha256 for sha256 in work.hashes if sha256 not in keys]
+        known = self.stored(work)
+        groups = lacking(work.jobs, known)
+        need = demand(work.plan, groups, work.pairs)
+        scored_before = self._summary.scored
         if groups:
+            self._progress.log(f"{name}: {need}")
             total = sum(len(job.keys) for group in groups.values() for job in group)
-            lacking = sum(len(lacks) * len(job.keys) for lacks, group in groups.items() for job in group)
-            self._progress.note(
-                f"{name}: {len(known) * len(hashes) - lacking} of {len(known) * len(hashes)} scores are in the store"
-            )
             with self._progress.task(f"{name} ({self._lm.name})", total) as task:
-                for lacks, group in sorted(groups.items()):
-                    for batch in self._compute(plan, lacks, group, hashes, known):
-                        task.advance(batch)
+                pause = Pause(self._progress, name)
+                forecast = Forecast(self._progress, name, need.tokens)
+                while groups:
+                    others = [
+                        job
+                        for lacks, group in sorted(groups.items())
+                        for job in self._compute(work, lacks, group, known, task, forecast)
+                    ]
+                    groups = lacking(others, known)
+                    if groups:
+                        pause.before_another_look(self._summary.passes)
+        self._summary.from_store += work.pairs - (self._summary.scored - scored_before)
+        return known
+
+    def stored(self, work: Work) -> dict[str, np.ndarray]:
+        """Value and spread, shape (2, attributes), of every key in the jobs, NaN for what the store lacks."""
+        known = {key: np.full((2, len(work.hashes)), np.nan) for job in work.jobs for key in job.keys}
+        work.fill(known, self._store.read_many(known, work.hashes))
         return known
 
     def _compute(
         self,
-        plan: PromptPlan,
+        work: Work,
         lacks: tuple[int, ...],
-        jobs: list[_Job],
-        hashes: list[str],
+        jobs: list[Job],
         known: dict[str, np.ndarray],
-    ) -> Iterator[int]:
-        import torch
+        task: Task,
+        forecast: Forecast,
+    ) -> list[Job]:
+        """Compute and store what these jobs lack; returns those that another process is computing, or has by now."""
+        from guided_refine.scoring.slots import SlotReader
 
-        from guided_refine.scoring.slots import SlotReader, soft_scores
-
-        chosen = plan.select(lacks)
-        reader = SlotReader(self._lm.model, chosen)
+        chosen = work.plan.select(lacks)
+        reader: SlotReader | None = None
+        others: list[Job] = []
         self._lm.model.eval()
         for batch in batches(jobs, chosen.slot_tokens, self._options.batch_tokens):
-            with torch.no_grad():
-                read = reader.digit_logits([job.text for job in batch], [job.reads for job in batch])
-                value, spread = (part.cpu().numpy() for part in soft_scores(read.logits))
-            self._summary.passes += 1
-            keys = [key for job in batch for key in job.keys]
-            self._store.put_many(
-                StoredScore(key, hashes[a], float(value[row, i]), float(spread[row, i]), self._cut_off)
-                for row, key in enumerate(keys)
-                for i, a in enumerate(lacks)
+            claim = self._store.claim(
+                [key for job in batch for key in job.keys], [work.hashes[a] for a in lacks]
             )
-            for row, key in enumerate(keys):
-                known[key][0, list(lacks)], known[key][1, list(lacks)] = value[row], spread[row]
-            yield len(keys)
+            work.fill(known, claim.scores.items())
+            mine = [part for job in batch if (part := job.only(claim.granted)) is not None]
+            others += [job for job in batch if not claim.granted.issuperset(job.keys)]
+            if mine:
+                reader = reader or SlotReader(self._lm.model, chosen)
+                self._read(work, reader, lacks, mine, known)
+                forecast.add(sum(tokens(job, chosen) for job in mine))
+            task.advance(sum(not np.isnan(known[key][0, lacks[0]]) for job in batch for key in job.keys))
+        return others
+
+    def _read(
+        self,
+        work: Work,
+        reader: SlotReader,
+        lacks: tuple[int, ...],
+        jobs: list[Job],
+        known: dict[str, np.ndarray],
+    ) -> None:
+        import torch
+
+        from guided_refine.scoring.slots import soft_scores
+
+        with torch.no_grad():
+            read = reader.digit_logits([job.text for job in jobs], [job.reads for job in jobs])
+            value, spread = (part.cpu().numpy() for part in soft_scores(read.logits))
+        self._summary.passes += 1
+        keys = [key for job in jobs for key in job.keys]
+        self._summary.scored += len(keys) * len(lacks)
+        who = Reader(
+            self._lm.name, self._lm.fingerprint, self._lm.base_fingerprint, work.plan.kind, work.plan.sha256
+        )
+        self._store.put_many(
+            StoredScore(
+                key,
+                work.hashes[a],
+                float(value[row, i]),
+                float(spread[row, i]),
+                self._cut_off,
+                work.plan.names[a],
+                who,
+            )
+            for row, key in enumerate(keys)
+            for i, a in enumerate(lacks)
+        )
+        for row, key in enumerate(keys):
+            known[key][0, list(lacks)], known[key][1, list(lacks)] = value[row], spread[row]
 
 
-def batches(jobs: Sequence[_Job], slot_tokens: int, budget: int) -> Iterator[list[_Job]]:
-    """Jobs of similar cost together, longest first (a pass that does not fit fails at once), `budget` tokens a pass."""
-    ordered = sorted(jobs, key=lambda job: (-len(job.reads), -len(job.text), job.keys[0]))
-    batch: list[_Job] = []
-    longest = 0
-    for job in ordered:
-        longest_now = max(longest, len(job.text))
-        row = longest_now + len((batch or [job])[0].reads) * slot_tokens
-        if batch and row * (len(batch) + 1) > budget:
-            yield batch
-            batch, longest_now = [], len(job.text)
-        batch.append(job)
-        longest = longest_now
-    if batch:
-        yield batch
+def _work(plan: PromptPlan, jobs: list[Job]) -> Work:
+    return Work(plan, jobs, [plan.attribute_sha256(a) for a in range(len(plan.names))])
 
 
 def _columns(rows: Sequence[np.ndarray | None], attributes: int) -> tuple[np.ndarray, np.ndarray]:

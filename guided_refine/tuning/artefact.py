@@ -47,9 +47,14 @@ def is_done(out: Path, made_from: dict[str, Any]) -> bool:
     )
 
 
+def work_folder(out: Path, made_from: dict[str, Any]) -> Path:
+    """Where the unfinished work under these inputs lies."""
+    return out / f"unfinished-{sha256_json(made_from)[:16]}"
+
+
 def start(out: Path, made_from: dict[str, Any]) -> Path:
     """The folder for unfinished work under these inputs; that of other inputs, and their result, is deleted."""
-    work = out / f"unfinished-{sha256_json(made_from)[:16]}"
+    work = work_folder(out, made_from)
     if out.is_dir():
         for other in out.glob("unfinished-*"):
             if other != work:

@@ -29,6 +29,7 @@ class TuneBatch:
     `users` and `positions` (examples,): user u has read his events 0..p-1 and is to predict event p. `items`
     (candidates,): sorted item numbers that all examples are ranked over. `target` (examples,): column of event p
     in `items`. `blocked` (examples, candidates): items of the user's training history other than the target.
+    `labels` (examples,): 1 where the user liked event p, 0 where not; None where no ratings are asked for.
     `template_items` and `template_examples`: item numbers and rows of `users` whose lines the template term reads.
     """
 
@@ -40,13 +41,15 @@ class TuneBatch:
     blocked: np.ndarray
     template_items: np.ndarray
     template_examples: np.ndarray
+    labels: np.ndarray | None = None
 
 
 class Examples(torch.utils.data.Dataset[TuneBatch]):
     """Steps 0..steps-1 as a map-style dataset; element `step` is that step's whole batch.
 
     Reads interactions through `dataset.visible(user, "train")` only. `scorable` (n_items,) says which items have a
-    text and an untuned score; events with others are never targets or negatives, but stay in histories.
+    text and an untuned score; events with others are never targets or negatives, but stay in histories. With `likes`
+    (per user, one for each training event: 1, 0, or NaN for one without a rating) examples are rated events only.
 
     Raises `InputError` when no user has two training events to learn from.
     """
@@ -61,14 +64,18 @@ class Examples(torch.utils.data.Dataset[TuneBatch]):
         negatives: int,
         template_texts: int,
         seed: int,
+        likes: list[np.ndarray] | None = None,
     ) -> None:
+        self._likes = likes
         self._histories = [dataset.visible(user, "train") for user in range(dataset.n_users)]
         self._steps, self._batch_size, self._negatives = steps, batch_size, negatives
         self._template_texts, self._seed = template_texts, seed
         self._pool = np.flatnonzero(scorable) + 1
         self._places = [
-            np.array([p for p in range(1, len(h)) if scorable[h[p] - 1]], dtype=np.int64)
-            for h in self._histories
+            np.array(
+                [p for p in range(1, len(h)) if scorable[h[p] - 1] and self._rated(user, p)], dtype=np.int64
+            )
+            for user, h in enumerate(self._histories)
         ]
         users = np.flatnonzero([len(p) > 0 for p in self._places])
         if len(users) == 0 or len(self._pool) < 2:
@@ -92,7 +99,8 @@ class Examples(torch.utils.data.Dataset[TuneBatch]):
         rng = self._rng(_DRAW, step)
         users = rng.choice(self._users, size=min(self._batch_size, len(self._users)), replace=False)
         positions = np.array([rng.choice(self._places[u]) for u in users], dtype=np.int64)
-        return self._batch(step, users, positions, self._negatives, rng)
+        negatives = self._negatives if self._likes is None else 0
+        return self._batch(step, users, positions, negatives, rng)
 
     def held_out(self) -> TuneBatch | None:
         """Last training events that no step trains on, ranked against random items; None for tiny data."""
@@ -104,6 +112,9 @@ class Examples(torch.utils.data.Dataset[TuneBatch]):
     def items_used(self) -> np.ndarray:
         """Sorted numbers of the items that some step scores."""
         return np.unique(np.concatenate([self[step].items for step in range(self._steps)]))
+
+    def _rated(self, user: int, position: int) -> bool:
+        return self._likes is None or not np.isnan(self._likes[user][position])
 
     def _batch(
         self, step: int, users: np.ndarray, positions: np.ndarray, negatives: int, rng: np.random.Generator
@@ -127,7 +138,13 @@ class Examples(torch.utils.data.Dataset[TuneBatch]):
             blocked,
             texts.choice(items, size=n_items, replace=False),
             texts.choice(len(users), size=n_users, replace=False),
+            self._labels(users, positions),
         )
+
+    def _labels(self, users: np.ndarray, positions: np.ndarray) -> np.ndarray | None:
+        if self._likes is None:
+            return None
+        return np.array([self._likes[u][p] for u, p in zip(users, positions, strict=True)])
 
     def _rng(self, stream: int, step: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, stream, step])

@@ -10,7 +10,7 @@ from typing import Any
 
 from peft import PeftModel
 from torch import Tensor, nn
-from torch.utils.data import SequentialSampler
+from torch.utils.data import DataLoader, SequentialSampler
 from transformers import (
     PrinterCallback,
     Trainer,
@@ -26,14 +26,16 @@ from guided_refine.progress import Task
 from guided_refine.tuning.artefact import write_curves
 from guided_refine.tuning.batches import Examples, collate
 from guided_refine.tuning.checkpoints import seal
-from guided_refine.tuning.objective import Objective
+from guided_refine.tuning.objective import Objective, Terms
 
 #: Share of the steps over which the learning rate rises to its full value; it then falls along a cosine to 0.
 WARM_UP = 0.1
 
 
-def training_arguments(config: TuneConfig, folder: Path, *, seed: int, on_cpu: bool) -> TrainingArguments:
-    """The trainer's settings; all that touches numbers comes from `config` and `seed`."""
+def training_arguments(
+    config: TuneConfig, folder: Path, *, seed: int, on_cpu: bool, saves: bool = True
+) -> TrainingArguments:
+    """The trainer's settings; all that touches numbers comes from `config` and `seed`. `saves`: write checkpoints."""
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=config.steps,
@@ -42,7 +44,7 @@ def training_arguments(config: TuneConfig, folder: Path, *, seed: int, on_cpu: b
         lr_scheduler_type="cosine",
         warmup_steps=max(1, round(config.steps * WARM_UP)),
         max_grad_norm=1.0,
-        save_strategy="steps",
+        save_strategy="steps" if saves else "no",
         save_steps=config.save_every,
         save_total_limit=2,
         logging_strategy="steps",
@@ -89,12 +91,24 @@ class TuneTrainer(Trainer):
         self._terms: dict[str, float] = {}
         self.tokens = 0
 
-    def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
-        return SequentialSampler(self._examples)
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Every process gets every step: `Objective` shares out the texts of a step, not the steps."""
+        return DataLoader(
+            self._examples, batch_size=1, sampler=SequentialSampler(self._examples), collate_fn=collate
+        )
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not estimated: the base class expects one tensor of token ids."""
         return 0
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """One step's gradients, in pieces where the texts of a step are not to be held at once."""
+        if not self._objective.in_pieces:
+            return super().training_step(model, inputs, num_items_in_batch)
+        with self._watching():
+            return self._noted(self._objective.accumulate(inputs["batch"])).detach()
 
     def compute_loss(
         self,
@@ -106,11 +120,15 @@ class TuneTrainer(Trainer):
         """Weighted sum of the terms for one step. Raises `InputError` when it is no longer a finite number."""
         with self._watching():
             terms = self._objective(inputs["batch"])
+        total = self._noted(terms)
+        return (total, None) if return_outputs else total
+
+    def _noted(self, terms: Terms) -> Tensor:
         if not math.isfinite(terms.total.item()):
             raise self._diverged()
         self._terms = terms.values()
         self.tokens += terms.tokens
-        return (terms.total, None) if return_outputs else terms.total
+        return terms.total
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the terms, and now and then the held-out ranking, to the step's row."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,11 @@ from guided_refine import __version__
 from guided_refine.config import LLMOptions, TuneConfig
 from guided_refine.data.dataset import Dataset
 from guided_refine.errors import InputError
-from guided_refine.files import is_disk_full, read_json, sha256_json, write_json, write_text
+from guided_refine.files import is_disk_full, sha256_json
+from guided_refine.processes import Processes, launched, unseen
 from guided_refine.progress import Progress
 from guided_refine.scoring.attributes import AttributeSet
-from guided_refine.scoring.language_model import ADAPTER_BASE, LanguageModel
+from guided_refine.scoring.language_model import LanguageModel
 from guided_refine.scoring.prompt import PromptPlan, build_prompt
 from guided_refine.scoring.scores import AttributeScores
 from guided_refine.tuning import artefact
@@ -25,8 +27,9 @@ from guided_refine.tuning import artefact
 if TYPE_CHECKING:
     from peft import PeftModel
 
+    from guided_refine.tuning.batches import Examples
+    from guided_refine.tuning.tasks import BaseScores, Task
     from guided_refine.tuning.texts import DatasetTexts
-    from guided_refine.tuning.trainer import TuneTrainer
 
 #: The held-out ranking is looked at this often while tuning, and once before.
 EVALUATIONS = 2
@@ -49,6 +52,10 @@ class _Job:
     work: Path
     progress: Progress
     generated_items: int
+    task: Task
+    likes: list[np.ndarray] | None
+    made_from: dict[str, Any]
+    processes: Processes
 
 
 def tune(
@@ -63,27 +70,34 @@ def tune(
     seed: int,
     progress: Progress | None = None,
     generated_items: int = GENERATED_ITEMS,
+    task: Task | None = None,
+    base: BaseScores | None = None,
 ) -> Path:
     """Tune by LoRA and return the adapter folder `out/adapter` (ordinary PEFT, safetensors).
 
     `item_scores` are those of the untuned model: their catalog statistics fix the scale, and with
-    `tune_config.side == "user"` they are the item side of the recommendation loss. Beside the adapter: `curves.csv`
-    (every term at every step), `report.json` (first and last losses, held-out ranking, share of well-formed lines in
-    `generated_items` free answers, tokens per second) and `manifest.json` (what it was made from, the cut-off of the
-    split it saw). Of the interactions only `dataset.visible(user, "train")` is read.
+    `tune_config.side == "user"` they are the item side of the recommendation loss. `task` is one's own (see
+    `guided_refine.tuning.tasks.Task`) in place of `tune_config.task`; `base` is what task `base_recommender` adds the
+    attributes to. Beside the adapter: `curves.csv` (every term at every step), `report.json` (first and last losses,
+    held-out ranking, share of well-formed lines in `generated_items` free answers, tokens per second) and
+    `manifest.json` (what it was made from, the cut-off of the split it saw). Of the interactions only
+    `dataset.visible(user, "train")` is read.
 
     Called again with the same inputs it returns at once; after a kill it goes on from the last checkpoint and ends
-    with the same weights. `language_model.model` is as before when this returns.
+    with the same weights. `language_model.model` is as before when this returns. Under `accelerate launch` every
+    process calls this with the same arguments; they share the work, and the first writes the files.
 
-    Raises `InputError` when there is nothing to learn from, scores and split do not belong together, training
-    diverges, or the disk is full.
+    Raises `InputError` when the task needs ratings or a base that are not there, there is nothing to learn from, scores
+    and split do not belong together, training diverges, or the disk is full.
     """
     _check(language_model, dataset, attributes, item_scores)
+    processes = launched()
+    goal, labels = _goal(task, base, tune_config, dataset)
     plans = {
         "item": build_prompt(language_model.tokenizer, attributes, "item", chat=llm_options.chat),
         "user": build_prompt(language_model.tokenizer, attributes, "user", chat=llm_options.chat),
     }
-    made_from = {
+    made_from: dict[str, Any] = {
         "version": __version__,
         "cut_off": dataset.split.cut_off,
         "texts": sha256_json([dataset.titles, dataset.texts]),
@@ -98,9 +112,22 @@ def tune(
         ),
         "seed": seed,
     }
-    if artefact.is_done(out, made_from):
+    if labels is not None:
+        made_from["likes"] = sha256_json([np.nan_to_num(row, nan=-1).tolist() for row in labels])
+    if tune_config.task == "base_recommender" and base is not None:
+        made_from["base"] = [base.fingerprint, base.weight]
+    if task is not None:
+        from guided_refine.tuning.tasks import identity
+
+        made_from["task"] = identity(task)
+    if (
+        processes.count > 1 and tune_config.micro_batch_size is None
+    ):  # pieces, and so dropout, follow their number
+        made_from["processes"] = processes.count
+    if processes.tell(processes.first and artefact.is_done(out, made_from)):
         return out / artefact.ADAPTER
-    work = artefact.start(out, made_from)
+    work = artefact.start(out, made_from) if processes.first else artefact.work_folder(out, made_from)
+    processes.tell()
     job = _Job(
         language_model,
         dataset,
@@ -113,9 +140,17 @@ def tune(
         work,
         progress or Progress(quiet=True),
         generated_items,
+        goal,
+        labels,
+        made_from,
+        processes,
     )
-    _run(job)
-    artefact.finish(out, work, made_from)
+    # The trainer is to be alone with its process: what they share goes through `Objective`.
+    with unseen() if processes.count > 1 else nullcontext():
+        _run(job)
+    if processes.first:
+        artefact.finish(out, work, made_from)
+    processes.tell()
     return out / artefact.ADAPTER
 
 
@@ -131,6 +166,27 @@ def _check(
         raise InputError("item scores belong to other attributes or another catalog; score the items again")
     if hasattr(language_model.model, "get_base_model"):
         raise InputError("the language model already carries an adapter; tune the model without one")
+
+
+def _goal(
+    own: Task | None, base: BaseScores | None, config: TuneConfig, dataset: Dataset
+) -> tuple[Task, list[np.ndarray] | None]:
+    """The task, and what each training event says of it where that is more than "happened"."""
+    from guided_refine.tuning.ratings import likes, log_odds
+    from guided_refine.tuning.tasks import BaseRecommender, LikeDislike, next_item
+
+    if own is not None:
+        return own, None
+    if config.task == "like_dislike":
+        labels = likes(dataset, config.like_threshold)
+        return LikeDislike(log_odds(labels)), labels
+    if config.task == "base_recommender":
+        if base is None:
+            raise InputError(
+                "task base_recommender needs a trained base; give `base`, or use tune.task=next_item"
+            )
+        return BaseRecommender(base), None
+    return next_item, None
 
 
 def _run(job: _Job) -> None:
@@ -173,21 +229,28 @@ def _train(job: _Job, model: PeftModel) -> None:
     from guided_refine.tuning.checkpoints import latest_whole
     from guided_refine.tuning.losses import catalog_scale
     from guided_refine.tuning.objective import Objective
+    from guided_refine.tuning.outcome import write_outcome
     from guided_refine.tuning.texts import DatasetTexts
     from guided_refine.tuning.trainer import TuneTrainer, training_arguments
 
     config, context = job.config, job.language_model.context
     texts = DatasetTexts(job.language_model.tokenizer, job.dataset, job.plans, job.options, context)
     value = job.item_scores.item_value
-    examples = Examples(
-        job.dataset,
-        ~np.isnan(value).any(axis=1),
-        steps=config.steps,
-        batch_size=config.batch_size,
-        negatives=config.negatives,
-        template_texts=TEMPLATE_TEXTS,
-        seed=job.seed,
-    )
+
+    def drawn(steps: int) -> Examples:
+        return Examples(
+            job.dataset,
+            ~np.isnan(value).any(axis=1),
+            steps=steps,
+            batch_size=config.batch_size,
+            negatives=config.negatives,
+            template_texts=TEMPLATE_TEXTS,
+            seed=job.seed,
+            likes=job.likes,
+        )
+
+    examples = drawn(config.steps)
+    _text_stages(job, model, texts, drawn)
     objective = Objective(
         model,
         job.plans,
@@ -199,6 +262,8 @@ def _train(job: _Job, model: PeftModel) -> None:
         batch_tokens=job.options.batch_tokens,
         context=context,
         seed=job.seed,
+        task=job.task,
+        processes=job.processes,
     )
     device = job.language_model.device
     with job.progress.task("tune", total=config.steps) as task:
@@ -206,12 +271,20 @@ def _train(job: _Job, model: PeftModel) -> None:
             model,
             objective,
             examples,
-            training_arguments(config, job.work, seed=job.seed, on_cpu=device.type == "cpu"),
+            training_arguments(
+                config,
+                job.work,
+                seed=job.seed,
+                on_cpu=device.type == "cpu",
+                saves=job.processes.first,
+            ),
             evaluate_every=max(1, config.steps // EVALUATIONS),
             curves=job.out,
             task=task,
         )
-        checkpoint = latest_whole(job.work)
+        found = latest_whole(job.work) if job.processes.first else None
+        name = job.processes.tell(None if found is None else found.name)
+        checkpoint = None if name is None else job.work / name
         if checkpoint is not None:
             done = int(checkpoint.name.rpartition("-")[2])
             job.progress.log(f"tune: goes on after step {done} of {config.steps}")
@@ -219,65 +292,103 @@ def _train(job: _Job, model: PeftModel) -> None:
         started = time.monotonic()
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
         seconds = time.monotonic() - started
-    _save(job, model, trainer, texts, seconds)
+    if job.processes.first:
+        write_outcome(
+            job.out,
+            job.work,
+            model,
+            job.language_model,
+            trainer.state.log_history,
+            list(job.plans["item"].names),
+            cut_off=job.dataset.split.cut_off,
+            seconds=seconds,
+            tokens=trainer.tokens,
+            well_formed=_well_formed(job, model, texts),
+        )
+
+
+def _well_formed(job: _Job, model: PeftModel, texts: DatasetTexts) -> float | None:
+    from guided_refine.tuning.generation import well_formed_share
+
+    if job.generated_items == 0:
+        return None
+    model.eval()
+    count = min(job.generated_items, job.dataset.n_items)
+    chosen = np.linspace(1, job.dataset.n_items, count).round().astype(int)
+    return well_formed_share(
+        model,
+        job.language_model.tokenizer,
+        job.plans["item"],
+        [texts.item(int(i)) for i in chosen],
+        context=job.language_model.context,
+    )
+
+
+def _text_stages(job: _Job, model: PeftModel, texts: DatasetTexts, drawn: Callable[[int], Examples]) -> None:
+    config, tokenizer = job.config, job.language_model.tokenizer
+    if config.pretrain_steps == config.sft_steps == 0:
+        return
+    from guided_refine.tuning.text_stages import TextStage, catalog_rows, next_title_rows, run_stage
+
+    context = job.language_model.context
+    limit = min(job.options.text_tokens, context - 1)
+    stages = [
+        TextStage(
+            "pretrain", config.pretrain_steps, lambda: catalog_rows(tokenizer, job.dataset.texts, limit)
+        ),
+        TextStage(
+            "sft",
+            config.sft_steps,
+            lambda: next_title_rows(tokenizer, texts, job.dataset.titles, drawn(config.sft_steps), context),
+        ),
+    ]
+    said = job.config.model_dump(mode="json", include={"rank", "alpha", "dropout", "learning_rate"})
+    said |= config.model_dump(mode="json", include={"batch_size", "micro_batch_size"})
+    known = {k: v for k, v in job.made_from.items() if k != "config"}
+    for stage in stages:
+        # The key of a stage names the steps of those before it too.
+        said[stage.name] = stage.steps
+        if stage.steps == 0:
+            continue
+        # The first process trains; the others read back what it has written.
+        for turn in (True, False):
+            if job.processes.first == turn:
+                made_from = {**known, "config": dict(said)}
+                run_stage(
+                    stage,
+                    model,
+                    job.language_model,
+                    config,
+                    job.out,
+                    job.work,
+                    made_from=made_from,
+                    seed=job.seed,
+                )
+            if turn:
+                job.processes.tell()
 
 
 def _untuned(job: _Job, model: PeftModel, items: np.ndarray, texts: DatasetTexts) -> Any:
     from guided_refine.scoring.slots import SlotReader
-    from guided_refine.tuning.objective import evaluating
+    from guided_refine.tuning.reading import evaluating
     from guided_refine.tuning.untuned import untuned_digits
 
-    if job.config.side != "both" or job.config.anchor_weight == 0:
+    if job.config.side == "user" or job.config.anchor_weight == 0:
         return None
-    with evaluating(model), model.disable_adapter():
-        return untuned_digits(
-            SlotReader(model, job.plans["item"]),
-            texts,
-            items,
-            job.dataset.n_items,
-            job.work,
-            batch_tokens=job.options.batch_tokens,
-            progress=job.progress,
-        )
 
+    def read() -> Any:
+        with evaluating(model), model.disable_adapter():
+            return untuned_digits(
+                SlotReader(model, job.plans["item"]),
+                texts,
+                items,
+                job.dataset.n_items,
+                job.work,
+                batch_tokens=job.options.batch_tokens,
+                progress=job.progress,
+            )
 
-def _save(job: _Job, model: PeftModel, trainer: TuneTrainer, texts: DatasetTexts, seconds: float) -> None:
-    from guided_refine.tuning.generation import well_formed_share
-
-    history = trainer.state.log_history
-    artefact.write_curves(job.out, history)
-    summary = artefact.summarise_curves(history)
-    summary["trainable_parameters"] = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    summary["seconds"] = round(seconds, 2)
-    summary["tokens_per_second"] = round(trainer.tokens / seconds, 1) if trainer.tokens else None
-    if job.generated_items > 0:
-        model.eval()
-        count = min(job.generated_items, job.dataset.n_items)
-        chosen = np.linspace(1, job.dataset.n_items, count).round().astype(int)
-        summary["well_formed"] = well_formed_share(
-            model,
-            job.language_model.tokenizer,
-            job.plans["item"],
-            [texts.item(int(i)) for i in chosen],
-            context=job.language_model.context,
-        )
-    adapter = job.work / artefact.ADAPTER
-    model.save_pretrained(str(adapter), save_embedding_layers=False)
-    # PEFT keeps the layers' names in a set, so their order would differ from run to run.
-    settings = read_json(adapter / "adapter_config.json")
-    settings["target_modules"] = sorted(settings["target_modules"])
-    if Path(str(settings["base_model_name_or_path"])).exists():
-        # A path of this machine helps nobody elsewhere, and PEFT would look any other name up on the hub;
-        # `base_model.json` says which model it is.
-        settings["base_model_name_or_path"] = None
-    write_json(adapter / "adapter_config.json", settings)
-    write_json(adapter / ADAPTER_BASE, {"fingerprint": job.language_model.fingerprint})
-    names = list(job.plans["item"].names)
-    write_text(
-        adapter / "README.md",
-        artefact.card(job.language_model.name, job.dataset.split.cut_off, names, summary),
-    )
-    write_json(job.out / artefact.REPORT, summary)
-    # The manifest is written only after this, so a kill in between is no finished result.
-    shutil.rmtree(job.out / artefact.ADAPTER, ignore_errors=True)
-    adapter.rename(job.out / artefact.ADAPTER)
+    # The others read back what the first has written.
+    found = read() if job.processes.first else None
+    job.processes.tell()
+    return read() if found is None else found

@@ -16,7 +16,7 @@ from torch import Tensor
 from guided_refine.files import atomic_path
 from guided_refine.progress import Progress
 from guided_refine.scoring.slots import SlotReader
-from guided_refine.tuning.objective import Texts, read_texts
+from guided_refine.tuning.reading import Texts, read_texts
 
 BLOCK = 128
 

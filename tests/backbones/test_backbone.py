@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_only_the_prefix_of_the_part_is_read(fitted: Backbone, dataset: Dataset)
 
 
 def test_recommend_follows_the_scores(fitted: Backbone, dataset: Dataset) -> None:
-    table = fitted.recommend(["u3", "u0"], k=4, filter_viewed=False)
+    table = fitted.recommend(["u3", "u0"], k=4, filter_viewed=False, dataset=dataset, part="test")
     assert table.columns.tolist() == ["user_id", "item_id", "rank", "score"]
     assert table["user_id"].tolist() == ["u3"] * 4 + ["u0"] * 4
     assert table["rank"].tolist() == [1, 2, 3, 4] * 2
@@ -77,7 +78,7 @@ def test_recommend_follows_the_scores(fitted: Backbone, dataset: Dataset) -> Non
 def test_viewed_items_are_left_out_and_k_may_exceed_the_catalog(fitted: Backbone, dataset: Dataset) -> None:
     table = fitted.recommend(dataset.user_ids, k=1000)
     for user, group in table.groupby("user_id"):
-        viewed = set(dataset.item_ids[dataset.visible(int(user[1:]), "test") - 1])
+        viewed = set(dataset.item_ids[dataset.sequences[int(user[1:])] - 1])
         assert set(group["item_id"]) == set(dataset.item_ids) - viewed
         assert group["rank"].tolist() == list(range(1, len(group) + 1))
         assert group["score"].is_monotonic_decreasing
@@ -86,8 +87,20 @@ def test_viewed_items_are_left_out_and_k_may_exceed_the_catalog(fitted: Backbone
     assert sorted(everything["item_id"]) == sorted(dataset.item_ids)
 
 
+def test_what_comes_next_is_asked_after_all_that_is_known(fitted: Backbone, dataset: Dataset) -> None:
+    """Events that only served to validate and test are known too: nobody is offered what he took last."""
+    assert (dataset.split.test >= 0).any()
+    for part in (None, "valid", "test"):
+        table = fitted.recommend(["u0"], k=1000, dataset=dataset, part=part)
+        left = set(dataset.item_ids) - set(table["item_id"])
+        known = dataset.sequences[0] if part is None else dataset.visible(0, part)
+        assert left == set(dataset.item_ids[known - 1])
+    with pytest.raises(InputError, match="give dataset= too"):
+        fitted.recommend(["u0"], part="test")
+
+
 def test_a_history_of_nobody_known(fitted: Backbone, dataset: Dataset) -> None:
-    history = dataset.item_ids[dataset.visible(2, "test") - 1].tolist()
+    history = dataset.item_ids[dataset.sequences[2] - 1].tolist()
     alone = fitted.recommend_for_history(history, k=5)
     known = fitted.recommend(["u2"], k=5)
     assert alone.columns.tolist() == ["item_id", "rank", "score"]
@@ -112,8 +125,18 @@ def test_bad_questions_are_said(fitted: Backbone, dataset: Dataset) -> None:
         fitted.recommend_for_history(["i1", "x"])
     with pytest.raises(InputError, match="history is empty"):
         fitted.recommend_for_history([])
-    with pytest.raises(InputError, match="k must be 1 or more"):
-        fitted.recommend(["u1"], k=0)
+    for k in (0, 2.5, "2", True):
+        with pytest.raises(InputError, match="k must be a whole number, 1 or more"):
+            fitted.recommend(["u1"], k=k)  # type: ignore[arg-type]
+    for one in ("u1", 3):
+        with pytest.raises(InputError, match="must be a list of ids"):
+            fitted.recommend(one)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="must be a list of ids"):
+            fitted.recommend_for_history(one)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no user term"):
+        fitted.recommend_for_history(["i1"], user_scores=np.zeros(3))
+    with pytest.raises(InputError, match="another catalog"):
+        fitted.restarted(0).fit(replace(dataset, items=dataset.items.assign(item_id=dataset.item_ids[::-1])))
     with pytest.raises(InputError, match="another catalog"):
         fitted.score(np.array([0]), "test", random_dataset(5, 14))
     assert fitted.recommend([]).empty
@@ -135,6 +158,22 @@ def test_damaged_files_are_said(fitted: Backbone, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({**config, "format": 99}))
     with pytest.raises(InputError, match="newer"):
         Backbone.load(tmp_path)
+    others = [
+        {"user_ids": [*config["user_ids"], "one too many"]},
+        {"item_ids": config["item_ids"][:-1]},
+        {"train": {**config["train"], "width": "wide"}},
+        {"train": {**config["train"], "no such key": 1}},
+        {"user_ids": None},
+        {"table": []},
+    ]
+    for other in others:
+        (tmp_path / "config.json").write_text(json.dumps({**config, **other}))
+        with pytest.raises(InputError, match="do not belong together"):
+            Backbone.load(tmp_path)
+    for other in ([], {**config, "format": "x"}):
+        (tmp_path / "config.json").write_text(json.dumps(other))
+        with pytest.raises(InputError, match="not that of a saved backbone"):
+            Backbone.load(tmp_path)
     config["table"]["options"]["width"] = 9
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="do not belong together"):

@@ -14,6 +14,7 @@ from guided_refine.backbones.tables import IdTable
 from guided_refine.backbones.validation import Validation, expected_ndcg
 from guided_refine.config import TrainConfig
 from guided_refine.data.dataset import Dataset
+from guided_refine.errors import InputError
 
 
 def test_equals_a_loop_over_users() -> None:
@@ -67,3 +68,15 @@ def test_no_validation_target_is_said() -> None:
     dataset = replace(dataset, split=replace(dataset.split, valid=np.full(dataset.n_users, -1)))
     with pytest.raises(InputError, match="no user has a validation target"):
         Validation(dataset, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("broken", ["all", "one item"])
+def test_scores_that_are_no_numbers_are_refused(broken: str) -> None:
+    """Nothing is greater than NaN: such a model would rank every target first and be the best ever seen."""
+    dataset = random_dataset()
+    backbone = Backbone("sasrec", IdTable(dataset.n_items, 8), None, TrainConfig(max_length=6), 0)
+    with torch.no_grad():
+        table = next(iter(backbone.table.parameters()))
+        table[slice(None) if broken == "all" else slice(3, 4)] = torch.nan
+    with pytest.raises(InputError, match="no longer finite numbers"):
+        Validation(dataset, torch.device("cpu")).ndcg(backbone.model)

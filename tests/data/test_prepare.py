@@ -267,3 +267,15 @@ def test_real_sets_have_the_counts_their_source_says(
 ) -> None:
     info = prepare("tables", shared / "data" / folder, tmp_path / "out", strict=True)
     assert (info["users"], info["items"], info["interactions"]) == (users, items, interactions)
+
+
+def test_whole_numbers_of_a_parquet_source_stay_whole_numbers(tmp_path: Path) -> None:
+    pd.DataFrame({"item_id": [10, 20, 30], "title": ["A", "B", "C"]}).to_parquet(tmp_path / "items.parquet")
+    rows = pd.DataFrame({"user_id": ["7"] * 3 + ["8"] * 3, "item_id": [10, 20, 30, 30, 20, 10]})
+    rows.to_parquet(tmp_path / "interactions.parquet")
+    info = prepare("tables", tmp_path, tmp_path / "out")
+    assert info["id_types"] == {"item_id": "int64"}
+    assert load_dataset(tmp_path / "out").id_types == {"item_id": "int64"}
+    rows.to_csv(tmp_path / "interactions.csv", index=False)
+    (tmp_path / "interactions.parquet").unlink()
+    assert "id_types" not in prepare("tables", tmp_path, tmp_path / "csv")

@@ -13,7 +13,8 @@ from guided_refine.backbones.backbone import Backbone
 from guided_refine.backbones.validation import Validation
 from guided_refine.config import EvaluateConfig, TrainConfig
 from guided_refine.data.dataset import Dataset
-from guided_refine.evaluation.convergence import check_convergence
+from guided_refine.evaluation.convergence import check_convergence, converged
+from guided_refine.evaluation.statistics import Interval
 
 OPTIONS = EvaluateConfig(bootstrap=200)
 
@@ -68,3 +69,17 @@ def test_values_per_user_are_in_the_order_of_the_targets(dataset: Dataset) -> No
         rivals = [score[i] for i in range(dataset.n_items) if i + 1 not in seen and i + 1 != target]
         rank = int(np.sum(np.array(rivals) > score[target - 1]))
         assert value == pytest.approx(1 / math.log2(rank + 2) if rank < 10 else 0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mean", "lower", "upper", "holds"),
+    [
+        (0.001, -0.002, 0.004, True),
+        (0.0019, -0.001, 0.005, True),
+        (0.0021, -0.001, 0.005, False),  # more than 2 %, though perhaps luck
+        (0.001, 0.0001, 0.002, False),  # little, but surely something
+        (-0.01, -0.02, -0.005, True),  # the restart did harm
+    ],
+)
+def test_both_conditions_count(mean: float, lower: float, upper: float, holds: bool) -> None:
+    assert converged(Interval(mean, lower, upper, 0.1), 0.1) is holds

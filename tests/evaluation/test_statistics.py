@@ -120,9 +120,9 @@ def test_weights_are_whole_samples() -> None:
 
 
 def test_samples_without_a_value_are_left_out() -> None:
-    found = summarise(0.5, np.array([np.nan, 0.4, 0.6]))
+    found = summarise(0.5, np.array([np.nan, 0.4, 0.6]), n=9)
     assert 0.4 <= found.lower <= found.upper <= 0.6
-    assert np.isnan(summarise(0.5, np.array([np.nan])).lower)
+    assert np.isnan(summarise(0.5, np.array([np.nan]), n=9).lower)
 
 
 def test_p_is_not_limited_by_the_number_of_samples() -> None:
@@ -148,3 +148,18 @@ def test_holm_is_between_p_and_bonferroni_and_keeps_the_order(p: list[float]) ->
     assert (found >= raw).all() and (found <= np.minimum(1, raw * len(raw)) + 1e-12).all()
     order = np.argsort(raw, kind="stable")
     assert (np.diff(found[order]) >= 0).all()
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 20])
+def test_few_users_that_agree_are_no_proof(n: int) -> None:
+    """Where no resample crosses zero p is that of Student's t, whose few degrees of freedom know how few there are."""
+    rng = np.random.default_rng(n)
+    values = 1 + 0.1 * rng.normal(size=(n, 1))
+    found = bootstrap_means(values, samples=4000)[0]
+    assert found.p == pytest.approx(stats.ttest_1samp(values[:, 0], 0).pvalue, rel=0.5)
+
+
+def test_one_user_has_no_p_and_rounding_is_no_spread() -> None:
+    assert np.isnan(bootstrap_means(np.array([[0.1]]))[0].p)
+    # Equal values, but for the last bit of their mean.
+    assert bootstrap_means(np.full((7, 1), 0.1), samples=500)[0].p == pytest.approx(2 / 501)

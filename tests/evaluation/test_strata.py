@@ -61,6 +61,32 @@ def test_head_and_mid_hold_a_third_each(dataset: Dataset) -> None:
     assert 3 * counts[counts >= mid].sum() >= 2 * total > 3 * counts[counts > mid].sum()
 
 
+def test_few_ends_at_five_training_interactions() -> None:
+    """Items 1 to 4 with 6, 5, 1 and 0 training interactions; each user trains on one of them or on item 5."""
+    trained = [1] * 6 + [2] * 5 + [3] + [5] * 4
+    targets = [1, 2, 3, 4] * 4
+    dataset = make_dataset([[item, 5, target] for item, target in zip(trained, targets, strict=True)], 5)
+    assert dataset.train_counts().tolist() == [6, 5, 1, 0, 4]
+    few = next(s for s in strata(dataset) if (s.kind, s.name) == ("cold", "few"))
+    never = next(s for s in strata(dataset) if (s.kind, s.name) == ("cold", "never"))
+    assert few.users.tolist() == [target in (2, 3) for target in targets] and few.n_items == 3
+    assert never.users.tolist() == [target == 4 for target in targets] and never.n_items == 1
+
+
+@pytest.mark.parametrize(("users", "bounded"), [(19, False), (20, True)])
+def test_an_interval_needs_twenty_users(users: int, bounded: bool) -> None:
+    dataset = make_dataset([[1, 2, 3, 4]] * users, 4)
+    frames = [values(dataset, "sasrec", v, 0, 1.0) for v in ("base", "refined")]
+    rows = strata_rows(pd.concat(frames), dataset, metrics=["mrr"], samples=100)
+    whole = [r for r in rows if r["n_users"] == users]
+    assert whole and all(r["mean"] is not None for r in whole)
+    for row in whole:
+        bounds = [row["lower"], row["upper"]]
+        if row["variant"] == "refined":
+            bounds += [row["gain_lower"], row["gain_upper"]]
+        assert all((bound is not None) == bounded for bound in bounds)
+
+
 @given(st.lists(st.integers(0, 20), min_size=0, max_size=30))
 def test_bounds_for_any_catalog(counts: list[int]) -> None:
     head, mid = popularity_bounds(np.array(counts, dtype=np.int64))

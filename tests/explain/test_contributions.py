@@ -50,7 +50,7 @@ def test_top_is_what_the_model_recommends(finished: RunFolder, explainer: Explai
     model = Backbone.load(finished.unit("sasrec", "refined", 0))
     for user in (0, 11):
         name = explainer.dataset.user_ids[user]
-        table = model.recommend([name], k=8, dataset=explainer.dataset)
+        table = model.recommend([name], k=8, dataset=explainer.dataset, part="test")
         top = explainer.contributions(user).top(8, explainer.seen(user))
         assert explainer.dataset.item_ids[top - 1].tolist() == table["item_id"].tolist()
 
@@ -123,7 +123,9 @@ def test_percentile_agrees_with_scipy() -> None:
 def test_base_top_is_the_base_models_own(finished: RunFolder, explainer: Explainer) -> None:
     table = base_top(explainer, "u1", 4)
     assert table is not None
-    own = Backbone.load(finished.unit("sasrec", "base", 0)).recommend(["u1"], k=4)
+    own = Backbone.load(finished.unit("sasrec", "base", 0)).recommend(
+        ["u1"], k=4, dataset=explainer.dataset, part="test"
+    )
     assert table["item_id"].tolist() == own["item_id"].tolist()
 
 

@@ -8,80 +8,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from toy_shop import CONTEXT, OPTIONS, score_items
+from objective_parts import Bench, weights
+from peft import PeftModel
+from toy_shop import CONTEXT
 
 from guided_refine.config import TuneConfig
 from guided_refine.data.dataset import Dataset
 from guided_refine.scoring.attributes import AttributeSet
 from guided_refine.scoring.language_model import LanguageModel
-from guided_refine.scoring.prompt import build_prompt, generation_lines
+from guided_refine.scoring.prompt import generation_lines
 from guided_refine.scoring.slots import SlotReader, soft_scores
-from guided_refine.tuning.batches import Examples, TuneBatch
+from guided_refine.tuning.batches import TuneBatch
 from guided_refine.tuning.losses import catalog_scale
-from guided_refine.tuning.objective import Objective, digits_of, evaluating, only_adapter_dropout, read_texts
-from guided_refine.tuning.texts import DatasetTexts
-
-
-class Bench:
-    """One model under LoRA with everything an objective needs."""
-
-    def __init__(self, language_model: LanguageModel, dataset: Dataset, attributes: AttributeSet) -> None:
-        self.value = score_items(language_model, dataset, attributes).item_value
-        self.plans = {k: build_prompt(language_model.tokenizer, attributes, k) for k in ("item", "user")}
-        self.texts = DatasetTexts(language_model.tokenizer, dataset, self.plans, OPTIONS, CONTEXT)
-        self.examples = Examples(
-            dataset,
-            np.ones(dataset.n_items, bool),
-            steps=3,
-            batch_size=5,
-            negatives=6,
-            template_texts=2,
-            seed=0,
-        )
-        with torch.no_grad():
-            reader = SlotReader(language_model.model, self.plans["item"])
-            texts = [self.texts.item(i) for i in range(1, dataset.n_items + 1)]
-            self.untuned = reader.digit_logits(texts).logits
-        torch.manual_seed(0)
-        self.model = get_peft_model(
-            language_model.model,
-            LoraConfig(
-                task_type="CAUSAL_LM", r=4, lora_alpha=8, lora_dropout=0.1, target_modules="all-linear"
-            ),
-        )
-
-    def objective(self, config: TuneConfig) -> Objective:
-        return Objective(
-            self.model,
-            self.plans,
-            self.texts,
-            scale=catalog_scale(self.value),
-            item_value=self.value,
-            untuned_items=self.untuned,
-            config=config,
-            batch_tokens=300,
-            context=CONTEXT,
-            seed=0,
-        )
-
-    def disturb(self) -> None:
-        """Make the adapter do something: its B matrices start at zero."""
-        torch.manual_seed(1)
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                if "lora_B" in name:
-                    parameter.normal_(std=0.05)
+from guided_refine.tuning.objective import digits_of
+from guided_refine.tuning.reading import evaluating, only_adapter_dropout, read_texts
+from guided_refine.tuning.tasks import StepScores, next_item
 
 
 @pytest.fixture
 def bench(tiny: LanguageModel, dataset: Dataset, attributes: AttributeSet) -> Bench:
     return Bench(tiny, dataset, attributes)
-
-
-def weights(**given: float) -> TuneConfig:
-    every = {"recommendation_weight": 0.0, "format_weight": 0.0, "anchor_weight": 0.0}
-    return TuneConfig(dropout=0.1, **{**every, **given})
 
 
 def gradient(model: PeftModel) -> float:
@@ -90,7 +36,7 @@ def gradient(model: PeftModel) -> float:
     )
 
 
-@pytest.mark.parametrize("side", ["both", "user"])
+@pytest.mark.parametrize("side", ["both", "user", "item"])
 @pytest.mark.parametrize("term", ["recommendation_weight", "format_weight", "anchor_weight"])
 def test_each_term_alone_reaches_the_adapter(bench: Bench, term: str, side: str) -> None:
     bench.disturb()
@@ -236,6 +182,41 @@ def test_items_are_constants_on_the_user_side(bench: Bench) -> None:
     assert asked == []
     bench.value = bench.value[::-1].copy()
     assert bench.objective(config)(bench.examples[0]).total.item() != first
+
+
+def test_users_are_constants_on_the_item_side(bench: Bench) -> None:
+    """With side="item" the loss is a naive one over tuned items and untuned users; users' scores get no gradient."""
+    bench.disturb()
+    for module in bench.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    batch = bench.examples[0]
+    config = weights(recommendation_weight=1.0).model_copy(update={"side": "item"})
+    read: list[list[int]] = []
+
+    def task(scores: StepScores) -> torch.Tensor:
+        assert scores.items.requires_grad and not scores.users.requires_grad
+        read.append(list(scores.users.shape))
+        return next_item(scores)
+
+    got = bench.objective(config, task=task)(batch).total.item()
+    assert read == [[len(batch.users), bench.value.shape[1]]]
+    scale = catalog_scale(bench.value)
+    users = SlotReader(bench.model, bench.plans["user"])
+    items = SlotReader(bench.model, bench.plans["item"])
+    with evaluating(bench.model):
+        tuned = items.digit_logits([bench.texts.item(i) for i in batch.items]).logits
+        with bench.model.disable_adapter():
+            texts = [bench.texts.user(u, p) for u, p in zip(batch.users, batch.positions, strict=True)]
+            untuned = users.digit_logits(texts).logits
+    z_u, z_i = (scale.apply(soft_scores(x)[0]).double().numpy() for x in (untuned, tuned))
+    naive = 0.0
+    for u in range(len(z_u)):
+        s = z_i @ z_u[u] / math.sqrt(z_u.shape[1])
+        naive += math.log(
+            sum(math.exp(x - s[batch.target[u]]) for x, b in zip(s, batch.blocked[u], strict=True) if not b)
+        )
+    assert got == pytest.approx(naive / len(z_u), rel=1e-4)
 
 
 def test_a_step_is_repeatable_and_steps_differ(bench: Bench) -> None:

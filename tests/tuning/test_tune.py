@@ -29,6 +29,7 @@ from guided_refine.scoring.language_model import LanguageModel, load_language_mo
 from guided_refine.scoring.prompt import build_prompt, tokenise_text
 from guided_refine.scoring.scores import AttributeScores
 from guided_refine.scoring.slots import SlotReader
+from guided_refine.tuning.tasks import StepScores
 from guided_refine.tuning.trainer import TuneTrainer
 from guided_refine.tuning.tune import tune
 
@@ -147,7 +148,9 @@ class Stop(Exception):
     """Stands for a kill at a place of our choosing."""
 
 
-@pytest.mark.parametrize("side", ["both", "user"])
+@pytest.mark.parametrize(
+    "changes", [{"side": "both"}, {"side": "user"}, {"side": "item", "micro_batch_size": 2}]
+)
 def test_interrupted_and_resumed_equals_uninterrupted(
     tiny_folder: Path,
     dataset: Dataset,
@@ -155,19 +158,19 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     tune_config: TuneConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    side: str,
+    changes: dict,
 ) -> None:
-    config = tune_config.model_copy(update={"side": side})
+    config = tune_config.model_copy(update=changes)
     whole = run(load_language_model(str(tiny_folder), OPTIONS), dataset, attributes, config, tmp_path / "a")
-    original = TuneTrainer.compute_loss
+    original = TuneTrainer.training_step
 
     def fail_at(step: int) -> None:
-        def compute_loss(self: TuneTrainer, *args: object, **kwargs: object) -> object:
+        def training_step(self: TuneTrainer, *args: object, **kwargs: object) -> object:
             if self.state.global_step == step:
                 raise Stop
             return original(self, *args, **kwargs)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(TuneTrainer, "compute_loss", compute_loss)
+        monkeypatch.setattr(TuneTrainer, "training_step", training_step)
 
     for step in (1, 3, 5):
         fail_at(step)
@@ -177,7 +180,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         with pytest.raises(Stop):
             run(model, dataset, attributes, config, tmp_path / "b")
         assert not hasattr(model.model, "peft_config") and not (tmp_path / "b" / "manifest.json").exists()
-    monkeypatch.setattr(TuneTrainer, "compute_loss", original)
+    monkeypatch.setattr(TuneTrainer, "training_step", original)
     resumed = run(load_language_model(str(tiny_folder), OPTIONS), dataset, attributes, config, tmp_path / "b")
     assert_equal(weights(whole), weights(resumed))
     assert (tmp_path / "a" / "curves.csv").read_text() == (tmp_path / "b" / "curves.csv").read_text()
@@ -339,3 +342,26 @@ def test_a_full_disk_is_said_and_what_was_done_is_kept(
     monkeypatch.setattr(TuneTrainer, "_save", save)
     resumed = run(tiny, dataset, attributes, short, tmp_path / "full")
     assert_equal(weights(resumed), weights(run(tiny, dataset, attributes, short, tmp_path / "whole")))
+
+
+def margin(scores: StepScores) -> torch.Tensor:
+    """A task of one's own: the target one ahead of the mean candidate."""
+    own = scores.logits.gather(1, scores.target[:, None])[:, 0]
+    return (1 - own + scores.logits.mean(dim=1)).clamp(min=0).mean()
+
+
+def test_a_task_of_ones_own_is_tuned_and_named(
+    tiny: LanguageModel, dataset: Dataset, attributes: AttributeSet, tune_config: TuneConfig, tmp_path: Path
+) -> None:
+    short = tune_config.model_copy(update={"steps": 1, "micro_batch_size": 3})
+    given = {"item_scores": score_items(tiny, dataset, attributes), "seed": 0, "generated_items": 0}
+    tune(tiny, dataset, attributes, short, OPTIONS, tmp_path / "a", task=margin, **given)
+    manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
+    assert manifest["made_from"]["task"].startswith(f"{margin.__module__}.margin:")
+    tune(tiny, dataset, attributes, short, OPTIONS, tmp_path / "b", **given)
+    first, other = (float(rows(tmp_path / name)[1]["recommendation"]) for name in "ab")
+    assert first != other
+
+    with pytest.raises(InputError, match="needs a trained base"):
+        base = short.model_copy(update={"task": "base_recommender"})
+        tune(tiny, dataset, attributes, base, OPTIONS, tmp_path / "c", **given)

@@ -19,12 +19,19 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from guided_refine.backbones.losses.blocks import mean_over_blocks
+from guided_refine.backbones.losses.blocks import Span, mean_over_blocks, n_blocks
 from guided_refine.backbones.losses.deck import Deck
 from guided_refine.config import TrainConfig
 
 
-def bce(states: Tensor, vectors: Tensor, targets: Tensor, deck: Deck, config: TrainConfig) -> Tensor:
+def bce(
+    states: Tensor,
+    vectors: Tensor,
+    targets: Tensor,
+    deck: Deck,
+    config: TrainConfig,
+    span: Span | None = None,
+) -> Tensor:
     """Mean binary cross-entropy of each target and one item dealt for its place; shapes as in `chunked_cross_entropy`.
 
     >>> import torch
@@ -34,7 +41,8 @@ def bce(states: Tensor, vectors: Tensor, targets: Tensor, deck: Deck, config: Tr
     >>> bool(loss > 0.9 * torch.tensor(2.0).log())
     True
     """
-    return mean_over_blocks(states, vectors, targets, deck.deal(len(targets), 1), _terms, block=1)
+    items = deck.deal(n_blocks(len(targets), 1, span), 1)
+    return mean_over_blocks(states, vectors, targets, items, _terms, block=1, span=span)
 
 
 def _terms(positive: Tensor, negative: Tensor, hit: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ before the next one starts, and the item table gets one gradient instead of one 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,6 +28,17 @@ Terms = Callable[[Tensor, Tensor, Tensor], Tensor]
 The first two are logits; `hit` marks negatives that are the place's own target."""
 
 
+@dataclass(frozen=True)
+class Span:
+    """The places of one process in a batch that several share: `first` and those behind it, of `places` in all.
+
+    Blocks are cut, and negatives dealt, for the whole batch: a place meets the same ones whoever trains it.
+    """
+
+    first: int
+    places: int
+
+
 class _Blockwise(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -38,6 +50,7 @@ class _Blockwise(torch.autograd.Function):
         offset: Tensor | None,
         terms: Terms,
         block: int,
+        first: int,
     ) -> Tensor:
         n, width = states.shape
         need_states, need_vectors = ctx.needs_input_grad[:2]
@@ -45,7 +58,7 @@ class _Blockwise(torch.autograd.Function):
         grad_vectors = torch.zeros_like(vectors) if need_vectors else None
         total = states.new_zeros((), dtype=torch.float64)
         elements = GPU_ELEMENTS if states.is_cuda else CPU_ELEMENTS
-        for places, rows in _pieces(n, block, max(1, elements // (block * items.shape[1]))):
+        for places, rows in _pieces(n, block, max(1, elements // (block * items.shape[1])), first):
             target, drawn = targets[places], items[rows]
             shape = (len(drawn), -1, width)
             leaves = [
@@ -87,26 +100,34 @@ class _Blockwise(torch.autograd.Function):
             None,
             None,
             None,
+            None,
         )
 
 
-def _pieces(n: int, block: int, at_once: int) -> Iterator[tuple[slice, slice]]:
-    """Slices of places and of the blocks they are in: whole blocks together, a shorter last one apart."""
-    whole = n // block
-    for first in range(0, whole, at_once):
-        last = min(whole, first + at_once)
-        yield slice(first * block, last * block), slice(first, last)
-    if n % block:
-        yield slice(whole * block, n), slice(whole, whole + 1)
+def _pieces(n: int, block: int, at_once: int, first: int) -> Iterator[tuple[slice, slice]]:
+    """Slices of `n` places, the first of them number `first` of its batch, and of the blocks they are in: whole blocks
+    together, a shorter one at either end apart."""
+    begun, lead = divmod(first, block)
+    if lead:
+        # What is left of a block whose beginning another process has.
+        lead = min(n, block - lead)
+        yield slice(0, lead), slice(begun, begun + 1)
+        begun += 1
+    whole = (n - lead) // block
+    for start in range(0, whole, at_once):
+        stop = min(whole, start + at_once)
+        yield slice(lead + start * block, lead + stop * block), slice(begun + start, begun + stop)
+    if (n - lead) % block:
+        yield slice(lead + whole * block, n), slice(begun + whole, begun + whole + 1)
 
 
-def n_blocks(places: int, block: int) -> int:
-    """How many draws `places` need.
+def n_blocks(places: int, block: int, span: Span | None = None) -> int:
+    """How many draws `places` need, or the whole batch where they are a `span` of one.
 
-    >>> n_blocks(5, 2)
-    3
+    >>> n_blocks(5, 2), n_blocks(5, 2, Span(first=3, places=8))
+    (3, 4)
     """
-    return -(-places // block)
+    return -(-(places if span is None else span.places) // block)
 
 
 def mean_over_blocks(
@@ -118,6 +139,7 @@ def mean_over_blocks(
     *,
     offset: Tensor | None = None,
     block: int = BLOCK,
+    span: Span | None = None,
 ) -> Tensor:
     """Mean of `terms` over all places.
 
@@ -129,11 +151,19 @@ def mean_over_blocks(
         terms: the loss of each place from its logits.
         offset: added to the logits of `items`, (blocks, k).
         block: places that share a row of `items`.
+        span: where the places stand in a batch that several processes share; `items` and `offset` are the whole batch's.
 
     Once differentiable, and backward runs once. Memory beside the gradients: some blocks of logits, however many
     positions there are.
     """
     loss: Tensor = _Blockwise.apply(
-        states.contiguous(), vectors.contiguous(), targets, items, offset, terms, block
+        states.contiguous(),
+        vectors.contiguous(),
+        targets,
+        items,
+        offset,
+        terms,
+        block,
+        0 if span is None else span.first,
     )
     return loss

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import elu, logsigmoid
 
-from guided_refine.backbones.losses.blocks import BLOCK, mean_over_blocks, n_blocks
+from guided_refine.backbones.losses.blocks import BLOCK, Span, mean_over_blocks, n_blocks
 from guided_refine.backbones.losses.deck import Deck
 from guided_refine.config import TrainConfig
 
@@ -38,6 +38,7 @@ def bpr_max(
     targets: Tensor,
     deck: Deck,
     config: TrainConfig,
+    span: Span | None = None,
     *,
     block: int = BLOCK,
 ) -> Tensor:
@@ -51,8 +52,8 @@ def bpr_max(
     0.6931
     """
     assert config.negatives is not None
-    items, _ = deck.draw(n_blocks(len(targets), block), config.negatives)
-    return mean_over_blocks(states, vectors, targets, items, _terms, block=block)
+    items, _ = deck.draw(n_blocks(len(targets), block, span), config.negatives)
+    return mean_over_blocks(states, vectors, targets, items, _terms, block=block, span=span)
 
 
 def _terms(positive: Tensor, negative: Tensor, hit: Tensor) -> Tensor:

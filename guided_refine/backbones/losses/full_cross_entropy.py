@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from guided_refine.backbones.losses.blocks import Span
 from guided_refine.backbones.losses.deck import Deck
 from guided_refine.config import TrainConfig
 
@@ -122,9 +123,14 @@ def chunked_cross_entropy(
 
 
 def full_cross_entropy(
-    states: Tensor, vectors: Tensor, targets: Tensor, deck: Deck | None, config: TrainConfig
+    states: Tensor,
+    vectors: Tensor,
+    targets: Tensor,
+    deck: Deck | None,
+    config: TrainConfig,
+    span: Span | None = None,
 ) -> Tensor:
-    """`chunked_cross_entropy` as `SequenceModel` calls a loss; no negatives are drawn.
+    """`chunked_cross_entropy` as `SequenceModel` calls a loss; no negatives are drawn, so `span` makes no difference.
 
     >>> s, v, t = torch.randn(7, 4), torch.randn(9, 4), torch.arange(7)
     >>> torch.equal(full_cross_entropy(s, v, t, None, TrainConfig()), chunked_cross_entropy(s, v, t))

@@ -22,7 +22,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from guided_refine.backbones.losses.blocks import BLOCK, mean_over_blocks, n_blocks
+from guided_refine.backbones.losses.blocks import BLOCK, Span, mean_over_blocks, n_blocks
 from guided_refine.backbones.losses.deck import Deck
 from guided_refine.config import TrainConfig
 
@@ -33,6 +33,7 @@ def gbce(
     targets: Tensor,
     deck: Deck,
     config: TrainConfig,
+    span: Span | None = None,
     *,
     block: int = BLOCK,
 ) -> Tensor:
@@ -48,14 +49,14 @@ def gbce(
     0.6238
     """
     assert config.negatives is not None and config.gbce_t is not None
-    items = deck.deal(n_blocks(len(targets), block), config.negatives)
+    items = deck.deal(n_blocks(len(targets), block, span), config.negatives)
     beta = calibration(config.negatives, deck.n_items, config.gbce_t)
 
     def terms(positive: Tensor, negative: Tensor, hit: Tensor) -> Tensor:
         wrong = softplus(negative).masked_fill(hit, 0.0).sum(dim=-1)
         return (beta * softplus(-positive) + wrong) / (negative.shape[-1] + 1)
 
-    return mean_over_blocks(states, vectors, targets, items, terms, block=block)
+    return mean_over_blocks(states, vectors, targets, items, terms, block=block, span=span)
 
 
 def calibration(negatives: int, n_items: int, t: float) -> float:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from guided_refine.backbones.losses.blocks import BLOCK, mean_over_blocks, n_blocks
+from guided_refine.backbones.losses.blocks import BLOCK, Span, mean_over_blocks, n_blocks
 from guided_refine.backbones.losses.deck import Deck
 from guided_refine.config import TrainConfig
 
@@ -27,6 +27,7 @@ def sampled_softmax(
     targets: Tensor,
     deck: Deck,
     config: TrainConfig,
+    span: Span | None = None,
     *,
     block: int = BLOCK,
 ) -> Tensor:
@@ -42,8 +43,10 @@ def sampled_softmax(
     True
     """
     assert config.negatives is not None
-    items, log_expected = deck.draw(n_blocks(len(targets), block), config.negatives)
-    return mean_over_blocks(states, vectors, targets, items, _terms, offset=-log_expected, block=block)
+    items, log_expected = deck.draw(n_blocks(len(targets), block, span), config.negatives)
+    return mean_over_blocks(
+        states, vectors, targets, items, _terms, offset=-log_expected, block=block, span=span
+    )
 
 
 def _terms(positive: Tensor, negative: Tensor, hit: Tensor) -> Tensor:

@@ -133,6 +133,17 @@ def _read_events(file: SourceFile, names: _Names, encoding: str, raw: RawData) -
             )
 
     raw.events.extend(file.label, events())
+    if file.name.endswith(".parquet"):
+        raw.id_types = _whole_numbers(file, names)
+
+
+def _whole_numbers(file: SourceFile, names: _Names) -> dict[str, str]:
+    """Which ids are whole numbers, and of which numpy type; a csv file does not say."""
+    import pyarrow
+    from pyarrow.parquet import read_schema
+
+    kinds = {name: read_schema(file.path).field(names[name]).type for name in ("user_id", "item_id")}
+    return {name: str(kind) for name, kind in kinds.items() if pyarrow.types.is_integer(kind)}
 
 
 def _table(

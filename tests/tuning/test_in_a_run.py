@@ -1,0 +1,86 @@
+"""Tuning as a stage of a run: what its key names, and a base that it adds to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_run import make_run
+from toy_shop import make_attributes
+
+from guided_refine.config import Config, TuneConfig
+from guided_refine.config_file import parse_config
+from guided_refine.pipeline.plan import Plan
+from guided_refine.pipeline.tuning import tune_run
+from guided_refine.pipeline.units import load_unit, run_dataset, run_scores
+from guided_refine.progress import Progress
+from guided_refine.refine.kept_base import KeptBase
+from guided_refine.runfolder import RunFolder
+
+PLAIN = {
+    "name": "x",
+    "data": {"reader": "sample"},
+    "attributes": "movies",
+    "backbones": ["gru4rec", "sasrec"],
+}
+
+
+def plan_of(tmp_path: Path, tune: dict[str, object], **others: object) -> Plan:
+    config: Config = parse_config({**PLAIN, **others, "tune": tune})
+    return Plan(config, RunFolder(tmp_path), tmp_path, strict=False)
+
+
+def test_the_key_names_the_base_only_where_it_is_read(tmp_path: Path) -> None:
+    base = {"task": "base_recommender"}
+    assert plan_of(tmp_path, base).tune_base == ("sasrec", "base", 0)
+    assert plan_of(tmp_path, base, backbones=["gru4rec"]).tune_base == ("gru4rec", "base", 0)
+    assert plan_of(tmp_path, {}).tune_base is None
+    assert plan_of(tmp_path, {**base, "enabled": False}).tune_base is None
+
+    def key(tune: dict[str, object], **others: object) -> str:
+        plan = plan_of(tmp_path, tune, **others)
+        return plan.key(plan.tune_inputs)
+
+    for others in ({"train": {"width": 32}}, {"refine": {"scale": 2.0}}):
+        assert key(base) != key(base, **others)
+        assert key({}) == key({}, **others)
+    assert key(base) == key(base, evaluate={"ks": [3]})
+
+
+def test_keys_of_other_tasks_are_refused() -> None:
+    with pytest.raises(ValueError, match="does not read like_threshold"):
+        TuneConfig(like_threshold=4.0)
+    assert TuneConfig(task="like_dislike", like_threshold=4.0).like_threshold == 4.0
+
+
+def test_a_run_tunes_on_what_its_base_leaves_open(tiny_folder: Path, tmp_path: Path) -> None:
+    attributes = make_attributes()
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(attributes.model_dump(mode="json")), encoding="utf-8")
+    folder = make_run(
+        tmp_path / "run",
+        tmp_path / "source",
+        until="base",
+        attributes=str(tmp_path / "toy.yaml"),
+        llm=str(tiny_folder),
+        llm_options={
+            "device": "cpu",
+            "dtype": "float32",
+            "text_tokens": 24,
+            "event_tokens": 8,
+            "history_events": 4,
+        },
+        tune={"task": "base_recommender", "steps": 2, "batch_size": 4, "negatives": 6, "dropout": 0},
+    )
+    plan = Plan(folder.config(), folder, tmp_path, strict=False)
+    files = tune_run(plan, run_dataset(plan), plan.tune_base, Progress(quiet=True))
+    assert folder.adapter / "adapter_model.safetensors" in files
+    manifest = json.loads((folder.tuning / "manifest.json").read_text())
+    assert plan.tune_base is not None
+    base = load_unit(plan, plan.tune_base)
+    dataset = run_dataset(plan)
+    value = run_scores(plan, dataset, "untuned")["untuned"].item_value
+    kept = KeptBase(base, dataset, value, plan.config.refine)
+    assert manifest["made_from"]["base"] == [kept.fingerprint, kept.weight]
+    assert manifest["cut_off"] == dataset.split.cut_off
