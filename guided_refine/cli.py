@@ -137,7 +137,9 @@ def _parser() -> argparse.ArgumentParser:
         )
         if verb == "score":
             p.add_argument(
-                "--dry-run", action="store_true", help="say how many scores are missing and what they cost; score none"
+                "--dry-run",
+                action="store_true",
+                help="say how many scores are missing and what they cost; score none",
             )
         _common(p)
         p.set_defaults(do=_run, dry_run=False)

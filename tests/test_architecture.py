@@ -9,7 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "guided_refine"
 ROOMS = [
-    "errors files strict_yaml machine resources progress config config_section config_remote config_file devices processes runfolder workers",
+    "errors files strict_yaml machine resources progress config config_section config_remote config_file "
+    "devices processes runfolder workers",
     "data",
     "scoring",
     "tuning",

@@ -306,9 +306,7 @@ def base_top(explainer: Explainer, user: str, k: int) -> pd.DataFrame | None:
     unit = explainer.folder.unit(explainer.backbone, "base", explainer.config.all_seeds[0])
     if not (unit / "config.json").exists():
         return None
-    top = Backbone.load(unit).recommend(
-        [user], k=k, dataset=explainer.dataset, part="test"
-    )
+    top = Backbone.load(unit).recommend([user], k=k, dataset=explainer.dataset, part="test")
     title = dict(zip(explainer.dataset.item_ids, explainer.dataset.titles, strict=True))
     return top.assign(title=[title[i] or i for i in top["item_id"]])[["item_id", "title", "rank", "score"]]
 

@@ -46,7 +46,9 @@ def write_report(root: Path | str) -> list[Path]:
         lines += attribute_section(run)
         lines += _picture(plots, "distributions", "Distribution of item and user scores per attribute")
         lines += tuning_section(run)
-        lines += _picture(plots, "change", "Drift, spread and redundancy of every attribute, before and after tuning")
+        lines += _picture(
+            plots, "change", "Drift, spread and redundancy of every attribute, before and after tuning"
+        )
     lines += truth_section(run)
     lines += _picture(plots, "recovery", "Recovery of the truth per attribute and source")
     lines += _training(plots)

@@ -41,4 +41,5 @@ def main(address: str, stories: str) -> None:
     print(json.dumps(facts))
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

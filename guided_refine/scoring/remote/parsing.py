@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 _DIGITS = "123456789"
+_OBJECTS_TRIED = 50
 # Models that think aloud do it before the answer; blanks of the same length keep every place where it was.
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _AFTER_DIGIT = r"(?:\s*/\s*9)?(?=[\s*_`|.,;)\]]*(?:$|[ \t]+[-–—(]))"
@@ -180,7 +181,10 @@ def _object_in(text: str) -> dict[str, Any]:
     """The first JSON object in a text, empty where there is none."""
     decoder = json.JSONDecoder()
     start = text.find("{")
-    while start >= 0:
+    tries = 0
+    # A long answer of nothing but brackets would take for ever.
+    while start >= 0 and tries < _OBJECTS_TRIED:
+        tries += 1
         try:
             found, _ = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):

@@ -8,6 +8,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+_ENDED = "ended"
+
 
 @dataclass(frozen=True)
 class ProcessName:
@@ -31,7 +33,7 @@ class ProcessName:
             return True
         except (OSError, OverflowError):
             return False
-        return self.started != _started(self.process)
+        return _started(self.process) not in (self.started, "")
 
 
 def this_process() -> ProcessName:
@@ -55,6 +57,8 @@ def _started(process: int) -> str:
     """When a process started, in the system's own ticks; nothing where the system does not tell."""
     try:
         # The second field, the program's name in brackets, may hold spaces.
-        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        # One that has ended keeps its number until whoever started it takes note.
+        return _ENDED if fields[0] in ("Z", "X") else fields[19]
     except (OSError, IndexError, UnicodeDecodeError):
         return ""
