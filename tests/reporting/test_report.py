@@ -13,7 +13,7 @@ from guided_refine.errors import InputError
 from guided_refine.files import read_json
 from guided_refine.reporting.report import write_report
 
-PLOTS = {"gains", "deciles", "strata", "distributions", "recovery", "training", "tuning"}
+PLOTS = {"change", "gains", "deciles", "strata", "distributions", "recovery", "training", "tuning"}
 
 
 @pytest.fixture(scope="module")

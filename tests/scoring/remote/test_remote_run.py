@@ -166,6 +166,10 @@ def test_a_kill_loses_at_most_the_requests_in_flight(tmp_path: Path) -> None:
         assert stored(run) // 10 == kept + len(server.bodies)
 
 
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_it_without_waiting_for_the_server(tmp_path: Path) -> None:
     child: list[subprocess.Popen[str]] = []
 
@@ -185,7 +189,12 @@ def test_ctrl_c_ends_it_without_waiting_for_the_server(tmp_path: Path) -> None:
             "--out",
             str(tmp_path / "run"),
         ]
-        child.append(subprocess.Popen([*command, "--quiet"], stderr=subprocess.PIPE, text=True))
+        # Tests that run in the background ignore Ctrl-C, and a child would inherit that.
+        child.append(
+            subprocess.Popen(
+                [*command, "--quiet"], stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts
+            )
+        )
         _, said = child[0].communicate(timeout=90)
     assert child[0].returncode == 1
     assert said.strip() == "guided-refine: interrupted; the same command continues where this stopped"
