@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from launcher import launch
 
 from guided_refine.backbones.backbone import Backbone
 from guided_refine.config_file import load_config
 from guided_refine.data.dataset import load_dataset
 from guided_refine.runfolder import RunFolder
 
-SECONDS = 600
 PLAIN = """
 name: plain
 data: {reader: sample, options: {n_items: 60, n_users: 150}}
@@ -25,30 +21,6 @@ train: {width: 16, max_length: 20, batch_size: 32, max_epochs: 2, dropout: 0, th
 variants: [base]
 evaluate: {bootstrap: 200}
 """
-
-
-def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launcher = [
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    launcher += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(port)]
-    return subprocess.run(
-        [sys.executable, *launcher, "-m", "guided_refine", *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
 
 
 def curve(folder: RunFolder) -> list[float]:
@@ -61,7 +33,7 @@ def curve(folder: RunFolder) -> list[float]:
 def test_a_launched_pair_trains_one_run(tmp_path: Path) -> None:
     config = tmp_path / "plain.yaml"
     config.write_text(PLAIN, encoding="utf-8")
-    done = launch("train", str(config), "--out", str(tmp_path / "run"))
+    done = launch("-m", "guided_refine", "train", str(config), "--out", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     # Of the two one speaks.
     assert done.stdout.count("train: done in") == done.stderr.count("data: started") == 1
@@ -80,7 +52,9 @@ def test_a_launched_pair_trains_one_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_whole_run_by_a_pair_scores_and_tunes_once(small_config: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "run")
-    done = launch("run", str(small_config), "--out", out, "--set", "evaluate.warm_restart=true")
+    done = launch(
+        "-m", "guided_refine", "run", str(small_config), "--out", out, "--set", "evaluate.warm_restart=true"
+    )
     assert done.returncode == 0, done.stderr
     stages = RunFolder(out).manifest()["stages"]
     together = {name for name, entry in stages.items() if entry.get("processes") == 2}
@@ -89,7 +63,9 @@ def test_a_whole_run_by_a_pair_scores_and_tunes_once(small_config: Path, tmp_pat
     assert together == units | {f"{unit}/restart" for unit in units}
     assert (tmp_path / "run" / "report.md").exists()
     before = (tmp_path / "run" / "manifest.json").read_bytes()
-    again = launch("run", str(small_config), "--out", out, "--set", "evaluate.warm_restart=true")
+    again = launch(
+        "-m", "guided_refine", "run", str(small_config), "--out", out, "--set", "evaluate.warm_restart=true"
+    )
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "run" / "manifest.json").read_bytes() == before
 
@@ -98,7 +74,7 @@ def test_a_whole_run_by_a_pair_scores_and_tunes_once(small_config: Path, tmp_pat
 def test_an_error_of_the_first_ends_both(tmp_path: Path) -> None:
     config = tmp_path / "plain.yaml"
     config.write_text(PLAIN.replace("reader: sample", "reader: tables, path: nowhere"), encoding="utf-8")
-    done = launch("train", str(config), "--out", str(tmp_path / "run"))
+    done = launch("-m", "guided_refine", "train", str(config), "--out", str(tmp_path / "run"))
     assert done.returncode != 0 and "nowhere does not exist" in done.stderr
-    refused = launch("explain", str(tmp_path / "run"), "--user", "1")
+    refused = launch("-m", "guided_refine", "explain", str(tmp_path / "run"), "--user", "1")
     assert refused.returncode != 0 and "explain runs in one process" in refused.stderr
