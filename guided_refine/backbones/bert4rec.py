@@ -91,6 +91,25 @@ class BERT4Rec(Encoder):
 
     def forward(self, items: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:
         """States (batch, length, width); `items` may hold MASK. Padding is hidden from attention."""
+        x, mask = self._placed(items, lengths, vectors)
+        for block in self.blocks:
+            x = block(x, mask)
+        states: Tensor = self.head(x)
+        return states
+
+    def last(self, items: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:
+        """The state at a [mask] appended to the history, shape (batch, width). The last block computes no other."""
+        rows = torch.arange(len(items), device=items.device)
+        asked = torch.nn.functional.pad(items, (0, 1))
+        asked[rows, lengths] = MASK
+        x, mask = self._placed(asked, lengths + 1, vectors)
+        for block in self.blocks[:-1]:
+            x = block(x, mask)
+        state: Tensor = self.head(self.blocks[-1](x, mask, lengths))[:, 0]
+        return state
+
+    def _placed(self, items: Tensor, lengths: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the first block reads, and which places may be read: (batch, 1, 1, length), None for all."""
         n, width = vectors.shape
         rows = torch.cat([vectors.new_zeros(1, width), vectors, self.mask_vector])
         x = nn.functional.embedding(torch.where(items == MASK, n + 1, items), rows) * math.sqrt(width)
@@ -101,15 +120,4 @@ class BERT4Rec(Encoder):
         readable = (steps < lengths[:, None]) | (steps == 0)
         # On a CPU a batch without padding is read faster without a mask; on a GPU the question costs more than it saves.
         unpadded = readable.device.type == "cpu" and bool(readable.all())
-        mask = None if unpadded else readable[:, None, None, :]
-        for block in self.blocks:
-            x = block(x, mask=mask)
-        states: Tensor = self.head(x)
-        return states
-
-    def last(self, items: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:
-        """The state at a [mask] appended to the history, shape (batch, width)."""
-        rows = torch.arange(len(items), device=items.device)
-        asked = torch.nn.functional.pad(items, (0, 1))
-        asked[rows, lengths] = MASK
-        return self(asked, lengths + 1, vectors)[rows, lengths]
+        return x, None if unpadded else readable[:, None, None, :]

@@ -58,16 +58,21 @@ class SASRecBlock(nn.Module):
         )
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Place t reads places up to t."""
+    def forward(self, x: Tensor, last: Tensor | None = None) -> Tensor:
+        """Place t reads places up to t. With `last` (batch,) only those places are computed: (batch, 1, width)."""
+        asked = x if last is None else x[torch.arange(len(x), device=x.device), last][:, None]
+        normed = self.attention_norm(asked)
         batch, length, width = x.shape
-        normed = self.attention_norm(x)
-        q = self.query(normed).view(batch, length, self.heads, width // self.heads).transpose(1, 2)
+        q = self.query(normed).view(batch, -1, self.heads, width // self.heads).transpose(1, 2)
         k, v = (
             self.key_value(x).view(batch, length, 2, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         )
-        read = scaled_dot_product_attention(q, k, v, is_causal=True)
-        read = self.project_out(read.transpose(1, 2).reshape(batch, length, width))
+        if last is None:
+            read = scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            past = torch.arange(length, device=x.device) <= last[:, None]
+            read = scaled_dot_product_attention(q, k, v, attn_mask=past[:, None, None])
+        read = self.project_out(read.transpose(1, 2).reshape(asked.shape))
         y = self.feed_norm(normed + self.dropout(read))
         out: Tensor = y + self.dropout(self.feed_forward(y))
         return out
@@ -92,9 +97,23 @@ class SASRec(CausalEncoder):
 
     def forward(self, items: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:
         """States (batch, length, width). Padding stands behind the events, so causality alone hides it."""
-        x = embed(items, vectors) * math.sqrt(vectors.shape[1]) + self.positions[: items.shape[1]]
-        x = self.dropout(x)
+        x = self._placed(items, vectors)
         for block in self.blocks:
             x = block(x)
         states: Tensor = self.norm(x)
         return states
+
+    def last(self, items: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:
+        """As `CausalEncoder.last`; the last block computes the one place that is read."""
+        if items.shape[1] == 0:
+            return super().last(items, lengths, vectors)
+        x = self._placed(items, vectors)
+        for block in self.blocks[:-1]:
+            x = block(x)
+        state = self.norm(self.blocks[-1](x, (lengths - 1).clamp(min=0)))[:, 0]
+        return torch.where((lengths > 0)[:, None], state, 0.0)
+
+    def _placed(self, items: Tensor, vectors: Tensor) -> Tensor:
+        x = embed(items, vectors) * math.sqrt(vectors.shape[1]) + self.positions[: items.shape[1]]
+        placed: Tensor = self.dropout(x)
+        return placed

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 from guided_refine.backbones.dropout import Dropout
 
@@ -27,15 +28,26 @@ class TransformerBlock(nn.Module):
         )
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`mask` (batch, 1, 1, length): True where a place may be read; None reads all."""
+    def forward(self, x: Tensor, mask: Tensor | None = None, last: Tensor | None = None) -> Tensor:
+        """`mask` (batch, 1, 1, length): True where a place may be read; None reads all.
+
+        With `last` (batch,) only those places are computed: (batch, 1, width).
+        """
         batch, length, width = x.shape
-        projected = self.project_in(self.attention_norm(x)).view(
-            batch, length, 3, self.heads, width // self.heads
-        )
-        q, k, v = projected.permute(2, 0, 3, 1, 4)
+        normed = self.attention_norm(x)
+        if last is None:
+            projected = self.project_in(normed).view(batch, length, 3, self.heads, width // self.heads)
+            q, k, v = projected.permute(2, 0, 3, 1, 4)
+        else:
+            rows = torch.arange(batch, device=x.device)
+            x = x[rows, last][:, None]
+            weight, bias = self.project_in.weight, self.project_in.bias
+            q = linear(normed[rows, last], weight[:width], bias[:width])
+            q = q.view(batch, 1, self.heads, width // self.heads).transpose(1, 2)
+            k_v = linear(normed, weight[width:], bias[width:])
+            k, v = k_v.view(batch, length, 2, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         read = scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        x = x + self.dropout(self.project_out(read.transpose(1, 2).reshape(batch, length, width)))
+        x = x + self.dropout(self.project_out(read.transpose(1, 2).reshape(x.shape)))
         fed: Tensor = x + self.dropout(self.feed_forward(self.feed_norm(x)))
         return fed
 

@@ -62,6 +62,24 @@ def test_padding_and_neighbours_change_nothing(kind: str) -> None:
         torch.testing.assert_close(together[row : row + 1], alone, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_last_state_is_that_of_the_whole_row(kind: str, layers: int) -> None:
+    """`last` may compute less than `forward` does, never something else."""
+    encoder, vectors = make(kind, layers=layers)
+    lengths = torch.tensor([3, 8, 1, 0])
+    items = torch.randint(1, ITEMS + 1, (4, 8)) * (torch.arange(8) < lengths[:, None])
+    rows = torch.arange(4)
+    if kind == "bert4rec":
+        asked = torch.nn.functional.pad(items, (0, 1))
+        asked[rows, lengths] = MASK
+        whole = encoder(asked, lengths + 1, vectors)[rows, lengths]
+    else:
+        whole = encoder(items, lengths, vectors)[rows, (lengths - 1).clamp(min=0)]
+        whole[lengths == 0] = 0
+    torch.testing.assert_close(encoder.last(items, lengths, vectors), whole, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_state_reads_the_vectors_of_its_own_items(kind: str) -> None:
     """The lowest and the highest item too; no neighbour's row, no padding's, and [mask] is nobody's."""
