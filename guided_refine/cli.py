@@ -170,6 +170,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("run", type=_path, metavar="RUN")
     p.add_argument("--truth", type=_path, metavar="FILE", help="item_id, attribute, value")
     p.add_argument("--map", type=_path, metavar="FILE", help="their attribute names to ours")
+    p.add_argument(
+        "--restart", action="store_true", help="train a reference a third longer: had it converged?"
+    )
     _common(p)
     p.set_defaults(do=_evaluate)
 
@@ -328,8 +331,14 @@ def _evaluate(args: argparse.Namespace) -> None:
         _print(answer) if args.json else print(format_truth(answer))
         return
     from guided_refine.check import check_run, format_check
-    from guided_refine.reference import check_reference, is_reference
+    from guided_refine.reference import check_reference, format_restart, is_reference, restart_reference
 
+    if args.restart:
+        if not is_reference(args.run):
+            raise InputError(f"{args.run} is no reference; for a run set evaluate.warm_restart")
+        found = restart_reference(args.run, progress=Progress(quiet=args.quiet))
+        _print(found) if args.json else print(format_restart(found))
+        return
     check = check_reference if is_reference(args.run) else check_run
     rows = check(args.run, progress=Progress(quiet=args.quiet))
     _print(rows) if args.json else print(format_check(rows))

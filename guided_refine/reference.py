@@ -2,7 +2,8 @@
 
 A reference is a folder with `weights.safetensors` (float16, no histories, no ids: nothing of the data travels) and
 `reference.json`: how to build the model and prepare the data, the hash of the split, and the test metrics of exactly these
-weights. `guided-refine evaluate FOLDER` prepares the data again, ranks, and compares.
+weights. `guided-refine evaluate FOLDER` prepares the data again, ranks, and compares; with `--restart` it also trains them a
+third longer, to see whether they had converged.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from guided_refine.runfolder import RunFolder
 
 if TYPE_CHECKING:
     from guided_refine.backbones.backbone import Backbone
+    from guided_refine.data.dataset import Dataset
 
 FORMAT = 1
 WEIGHTS, REFERENCE = "weights.safetensors", "reference.json"
@@ -67,6 +69,7 @@ def keep_reference(
     dataset = split_data(folder.data, config)
     stages = folder.manifest()["stages"]
     unit = f"{kind}/{variant}/seed{row['seed']}"
+    fit = read_fit(folder.unit(kind, variant, row["seed"]))
     answer = {
         "format": FORMAT,
         "kind": kind,
@@ -81,7 +84,8 @@ def keep_reference(
         "metrics": test_metrics(model, dataset, config.evaluate.ks),
         "row": row,
         "convergence": _convergence(folder.unit(kind, variant, row["seed"])),
-        "validation_ndcg@10": read_fit(folder.unit(kind, variant, row["seed"])).best_ndcg,
+        "epochs": fit.epochs,
+        "validation_ndcg@10": fit.best_ndcg,
         "machine": stages.get(unit, {}).get("machine"),
         "torch": torch.__version__,
     }
@@ -100,29 +104,10 @@ def check_reference(
     (`$GUIDED_REFINE_DATA`) and prepared in a temporary folder. Raises `InputError` when files are missing or damaged, or
     when the data give another split.
     """
-    from guided_refine.data.prepare import prepare
     from guided_refine.evaluation.rows import test_metrics
 
-    folder = Path(folder)
-    kept = read_json(folder / REFERENCE)
-    if kept.get("format", 0) > FORMAT:
-        raise InputError(f"{folder} was written by a newer guided-refine; update guided-refine to read it")
-    name = kept["data"]["name"]
-    config = parse_config({"name": name, "data": {k: v for k, v in kept["data"].items() if k != "name"}})
-    model = _model(folder, kept)
-    progress = progress or Progress(quiet=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        if data is None:
-            path = config.data.path
-            source = None if path is None else resolve_data_path(path, Path.cwd())
-            data = Path(scratch) / "data"
-            prepare(config.data.reader, source, data, options=config.data, name=name, progress=progress)
-        dataset = split_data(Path(data), config)
-    if dataset.split.sha256 != kept["split_sha256"]:
-        raise InputError(
-            f"{folder} was measured on split {kept['split_sha256'][:12]}, but these data give "
-            f"{dataset.split.sha256[:12]}; use the data that {REFERENCE} names"
-        )
+    kept, model = _read(Path(folder))
+    dataset = _dataset(Path(folder), kept, data, progress or Progress(quiet=True))
     metrics = test_metrics(model, dataset, kept["ks"])
     difference = max(abs(metrics[key] - value) for key, value in kept["metrics"].items())
     return [
@@ -137,13 +122,62 @@ def check_reference(
     ]
 
 
+def restart_reference(
+    folder: Path | str, *, data: Path | str | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Train a reference a third longer and say what that adds on validation, see `evaluation.convergence.check_convergence`.
+
+    Minutes to an hour, and nothing is kept of it. Arguments and errors as for `check_reference`.
+    """
+    from guided_refine.config import EvaluateConfig
+    from guided_refine.evaluation.convergence import check_convergence
+
+    kept, model = _read(Path(folder))
+    dataset = _dataset(Path(folder), kept, data, progress or Progress(quiet=True))
+    named = {name: kept[name] for name in ("kind", "variant", "seed")}
+    found = check_convergence(model, kept["epochs"], dataset, EvaluateConfig(), progress=progress)
+    return named | found
+
+
+def format_restart(found: dict[str, Any]) -> str:
+    """The answer of `restart_reference` as lines for a terminal."""
+    relative = "" if found["relative"] is None else f", {found['relative']:+.1%}"
+    return (
+        f"{found['kind']}/{found['variant']}/seed{found['seed']}: restarted for {found['epochs']} epochs\n"
+        f"validation NDCG@10 {found['before']:.4f} -> {found['after']:.4f}: {found['mean']:+.4f} "
+        f"[{found['lower']:+.4f}, {found['upper']:+.4f}]{relative}\n"
+        f"{'converged' if found['holds'] else 'NOT converged'}: a restart must add less than 2 %, and nothing surely"
+    )
+
+
 def _convergence(unit: Path) -> Any:
     """What a warm restart said, where the run made one (`evaluate.warm_restart`)."""
     path = unit / "convergence.json"
     return read_json(path) if path.is_file() else None
 
 
-def _model(folder: Path, kept: dict[str, Any]) -> Backbone:
+def _dataset(folder: Path, kept: dict[str, Any], data: Path | str | None, progress: Progress) -> Dataset:
+    """The data that a reference was measured on, prepared now unless `data` is a prepared folder."""
+    from guided_refine.data.prepare import prepare
+
+    name = kept["data"]["name"]
+    config = parse_config({"name": name, "data": {k: v for k, v in kept["data"].items() if k != "name"}})
+    with tempfile.TemporaryDirectory() as scratch:
+        if data is None:
+            path = config.data.path
+            source = None if path is None else resolve_data_path(path, Path.cwd())
+            data = Path(scratch) / "data"
+            prepare(config.data.reader, source, data, options=config.data, name=name, progress=progress)
+        dataset = split_data(Path(data), config)
+    if dataset.split.sha256 != kept["split_sha256"]:
+        raise InputError(
+            f"{folder} was measured on split {kept['split_sha256'][:12]}, but these data give "
+            f"{dataset.split.sha256[:12]}; use the data that {REFERENCE} names"
+        )
+    return dataset
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], Backbone]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -151,6 +185,9 @@ def _model(folder: Path, kept: dict[str, Any]) -> Backbone:
     from guided_refine.backbones.tables import IdTable
     from guided_refine.config import TrainConfig
 
+    kept: dict[str, Any] = read_json(folder / REFERENCE)
+    if kept.get("format", 0) > FORMAT:
+        raise InputError(f"{folder} was written by a newer guided-refine; update guided-refine to read it")
     try:
         weights = load_file(folder / WEIGHTS)
         table = IdTable(kept["n_items"], kept["width"])
@@ -160,4 +197,4 @@ def _model(folder: Path, kept: dict[str, Any]) -> Backbone:
         raise InputError(
             f"{folder}: {WEIGHTS} is missing, damaged or does not fit {REFERENCE} ({error})"
         ) from error
-    return model
+    return kept, model

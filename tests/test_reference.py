@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,22 @@ def test_no_history_and_no_id_travels(run: RunFolder, kept: Path) -> None:
 def test_evaluate_takes_a_reference(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(kept), "--quiet"]) == 0
     assert "same" in capsys.readouterr().out
+
+
+def test_a_reference_can_be_trained_further(
+    run: RunFolder, kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = (kept / WEIGHTS).read_bytes()
+    assert main(["evaluate", str(kept), "--restart", "--quiet", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    fit = json.loads((kept / REFERENCE).read_text())
+    assert found["epochs"] == math.ceil(fit["epochs"] / 3) and found["kind"] == "sasrec"
+    assert found["before"] == pytest.approx(fit["validation_ndcg@10"], abs=5e-3)
+    assert found["mean"] == pytest.approx(found["after"] - found["before"])
+    assert (kept / WEIGHTS).read_bytes() == weights
+    assert main(["evaluate", str(kept), "--restart", "--quiet"]) == 0
+    assert "converged" in capsys.readouterr().out
+    assert main(["evaluate", str(run.root), "--restart"]) == 2
 
 
 def test_other_weights_other_data_and_damage_are_said(run: RunFolder, kept: Path) -> None:

@@ -20,7 +20,7 @@ from guided_refine.evaluation.statistics import Interval, bootstrap_means
 from guided_refine.progress import Progress
 
 if TYPE_CHECKING:
-    from guided_refine.backbones.backbone import Backbone, FitResult
+    from guided_refine.backbones.backbone import Backbone
 
 #: What a restart may add to validation NDCG@10, relative, before the first training counts as stopped too early.
 MOST = 0.02
@@ -30,25 +30,28 @@ SHARE = 1 / 3
 
 def check_convergence(
     model: Backbone,
-    fit: FitResult,
+    epochs: int,
     dataset: Dataset,
     options: EvaluateConfig,
     *,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Restart from a trained model's weights and say what that adds to validation NDCG@10.
+    """Restart from the weights of a model trained for `epochs` epochs and say what that adds to validation NDCG@10.
 
     The restart has a fresh optimiser, new random draws, the settings of the first training and a third of its epochs, all of
-    which it spends: where the first training lowered its learning rate on a standstill the restart does too, as often as it
-    stands still. As in every training its best epoch counts, so a little luck is on its side. `model` stays as it is.
+    which it spends. Where the first training lowered its learning rate on a standstill the restart does too, as often as it
+    stands still, and a standstill is a third as long: otherwise the full rate, which throws a finished model back, takes all
+    the epochs there are. As in every training its best epoch counts, so a little luck is on its side. `model` stays as it is.
 
     Returns `epochs` of the restart, validation NDCG@10 `before` and `after`, their difference `mean` with its paired
     bootstrap interval over users (`lower`, `upper`), `relative` to `before`, and `holds`, see `converged`.
     """
-    allowed = math.ceil(fit.epochs * SHARE)
+    allowed = math.ceil(epochs * SHARE)
     again = model.restarted(derived_seed(model.seed, RESTART))
-    patient = {"learning_rate_drops": allowed} if model.config.learning_rate_drops else {"patience": allowed}
+    patient = {"patience": allowed}
+    if model.config.learning_rate_drops:
+        patient = {"patience": math.ceil(model.config.patience * SHARE), "learning_rate_drops": allowed}
     again.config = model.config.model_copy(update={"max_epochs": allowed, **patient})
     more = again.fit(dataset, checkpoint=checkpoint, progress=progress)
     validation = Validation(dataset, torch.device("cpu"))

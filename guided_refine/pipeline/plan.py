@@ -276,7 +276,7 @@ class Plan:
             {
                 "unit": self.unit_key(unit),
                 "bootstrap": [evaluate.bootstrap, evaluate.confidence],
-                "restart": 1,
+                "restart": 2,
             }
         )
 

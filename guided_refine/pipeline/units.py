@@ -123,7 +123,7 @@ def restart_trained(plan: Plan, dataset: Dataset, unit: Unit, progress: Progress
     folder = plan.folder.unit(*unit)
     found = check_convergence(
         load_unit(plan, unit),
-        read_fit(folder),
+        read_fit(folder).epochs,
         dataset,
         plan.config.evaluate,
         checkpoint=folder / RESTART_CHECKPOINT,

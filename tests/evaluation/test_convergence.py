@@ -40,7 +40,7 @@ def trained(dataset: Dataset, epochs: int) -> Backbone:
 
 def test_one_that_was_still_learning(dataset: Dataset) -> None:
     model = trained(dataset, 3)
-    found = check_convergence(model, model.fit(dataset), dataset, OPTIONS)
+    found = check_convergence(model, model.fit(dataset).epochs, dataset, OPTIONS)
     assert not found["holds"] and found["lower"] > 0 and found["relative"] > 0.02
     assert found["epochs"] == math.ceil(3 / 3)
 
@@ -50,7 +50,7 @@ def test_one_that_had_learned_all_there_is(dataset: Dataset) -> None:
     fit = model.fit(dataset)
     assert fit.best_ndcg > 0.99
     weights = {name: value.clone() for name, value in model.model.state_dict().items()}
-    found = check_convergence(model, fit, dataset, OPTIONS)
+    found = check_convergence(model, fit.epochs, dataset, OPTIONS)
     assert found["holds"] and found["before"] == pytest.approx(fit.best_ndcg)
     assert found["mean"] == pytest.approx(found["after"] - found["before"])
     # The model that is reported is the one that was checked, not the one that was trained further.
