@@ -156,7 +156,7 @@ def _train(
         raise InputError(
             f"tune.{stage.name}_steps needs the package trl ({error}); pip install trl, or set it to 0"
         ) from error
-    from datasets import Dataset as Rows
+    import datasets
     from transformers import PrinterCallback, TrainerCallback
 
     class Trainer(SFTTrainer):  # type: ignore[misc]
@@ -175,6 +175,9 @@ def _train(
     before = tokenizer.pad_token, [copy.deepcopy(vars(each)) for each in kept]
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    # This project has a display of its own, which --quiet turns off.
+    barred = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
     try:
         trainer = Trainer(
             model=model,
@@ -201,7 +204,7 @@ def _train(
                 use_cpu=language_model.device.type == "cpu",
                 seed=seed,
             ),
-            train_dataset=Rows.from_list(stage.rows()),
+            train_dataset=datasets.Dataset.from_list(stage.rows()),
             processing_class=tokenizer,
             callbacks=[Seal()],
         )
@@ -209,6 +212,8 @@ def _train(
         found = latest_whole(folder)
         trainer.train(resume_from_checkpoint=str(found) if found is not None else None)
     finally:
+        if not barred:
+            datasets.enable_progress_bars()
         tokenizer.pad_token = before[0]
         for each, values in zip(kept, before[1], strict=True):
             vars(each).clear()

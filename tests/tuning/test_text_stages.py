@@ -99,12 +99,14 @@ def test_stages_leave_adapters_that_can_be_merged_and_continue_after_a_stop(
     attributes: AttributeSet,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
     from trl import SFTTrainer
 
     whole = run(load_language_model(str(tiny_folder), OPTIONS), dataset, attributes, CONFIG, tmp_path / "a")
+    assert "|" not in capfd.readouterr().err, "a foreign progress bar"
     for name in ("pretrain", "sft"):
         manifest = json.loads((tmp_path / "a" / name / "manifest.json").read_text())
         assert manifest["cut_off"] == dataset.split.cut_off
