@@ -20,10 +20,9 @@ from tiny_run import EVIL
 
 from guided_refine.runfolder import RunFolder
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not BINARY.exists() and not os.environ.get("CI"), reason=f"{BINARY} is not installed"),
-]
+pytestmark = pytest.mark.skipif(
+    not BINARY.exists() and not os.environ.get("CI"), reason=f"{BINARY} is not installed"
+)
 
 
 def free_port() -> int:
