@@ -12,7 +12,7 @@ import streamlit as st
 
 from guided_refine.config import Config
 from guided_refine.errors import InputError
-from guided_refine.explain.contributions import Explainer, ready_backbone
+from guided_refine.explain.explainer import Explainer, ready_backbone
 from guided_refine.files import read_json, read_parquet
 from guided_refine.reporting.style import label, metric_label
 from guided_refine.runfolder import RunFolder

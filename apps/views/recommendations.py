@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from guided_refine.explain.contributions import Explainer, base_top
+from guided_refine.explain.explainer import Explainer, base_top
 from guided_refine.explain.text import explanation
 
 LISTED = 3000

@@ -11,8 +11,8 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from guided_refine.explain.contributions import COLLABORATIVE, Explainer
-from guided_refine.explain.words import reason
+from guided_refine.explain.explainer import Explainer
+from guided_refine.explain.words import COLLABORATIVE, reason
 from guided_refine.reporting.style import label
 
 HISTORY = 10

@@ -96,7 +96,11 @@ class GuidedUserTerm(UserTerm):
 
     def forward(self, users: Tensor, seen: Tensor) -> Tensor:
         """`users` (batch,), `seen` (batch, length) -> (batch, length, width)."""
-        guided = self.scores(users, seen) @ self.weight.T
+        return self.of_scores(users, self.scores(users, seen))
+
+    def of_scores(self, users: Tensor, normalised: Tensor) -> Tensor:
+        """The term that users (batch,) would have with these normalised scores (batch, length, attributes)."""
+        guided = normalised @ self.weight.T
         if self.residual is not None:
             known = (users >= 0)[:, None]
             guided = guided + torch.where(known, self.residual[users.clamp(min=0)], 0.0)[:, None]

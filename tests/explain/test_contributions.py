@@ -14,7 +14,8 @@ from tiny_run import SILENT, USERS, make_run
 from guided_refine.backbones.backbone import Backbone
 from guided_refine.check import check_run
 from guided_refine.errors import InputError
-from guided_refine.explain.contributions import Contributions, Explainer, base_top, percentile
+from guided_refine.explain.contributions import Contributions
+from guided_refine.explain.explainer import Explainer, base_top, percentile
 from guided_refine.runfolder import RunFolder
 
 
@@ -93,6 +94,15 @@ def test_lifts_sum_to_the_lead_over_the_average_item(explainer: Explainer) -> No
     found = explainer.contributions(4)
     lead = found.score[9] - found.score.mean()
     assert sum(p["lift"] for p in found.of(10)) == pytest.approx(lead, rel=1e-4, abs=1e-6)
+
+
+def test_a_margin_is_the_difference_of_two_scores(explainer: Explainer) -> None:
+    found = explainer.contributions(4)
+    for item, other in ((3, 9), (9, 3), (5, 5)):
+        margin = found.margin(item, other)
+        assert list(margin) == explainer.parts
+        lead = found.score[item - 1] - found.score[other - 1]
+        assert sum(margin.values()) == pytest.approx(lead, rel=1e-4, abs=1e-5)
 
 
 def test_parts_that_do_not_sum_up_are_refused() -> None:

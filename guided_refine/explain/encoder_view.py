@@ -1,0 +1,202 @@
+"""The view through the encoder: what attributes and past events did to a score on their way through the model.
+
+The direct view (`contributions`) splits the last dot product by column. But an encoder mixes columns: a funny history can
+raise an item through columns that are not called humour. Here an attribute is taken away everywhere it goes in, in the items
+of the history and in the user's own scores, and the model runs again. Taking away means putting the background in its
+place: the mean over the catalog for items, the mean over users for the user. Item vectors on the other side of the dot
+product stay as they are.
+
+Shapley values: Lundberg and Lee, "A Unified Approach to Interpreting Model Predictions", NeurIPS 2017,
+https://arxiv.org/abs/1705.07874, computed by the package `shap`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from guided_refine.errors import InputError
+from guided_refine.explain.contributions import TOLERANCE
+from guided_refine.explain.explainer import Explainer
+from guided_refine.refine.users import GuidedUserTerm
+
+#: Up to this many attributes all coalitions are computed (2 ** 12); beyond, random orders are drawn.
+EXACT = 12
+#: How many random orders are drawn, each forwards and backwards, beyond `EXACT` attributes.
+ORDERS = 10
+# Places times width of one batch through the encoder.
+BATCH_ELEMENTS = 1 << 21
+
+
+@dataclass(frozen=True)
+class EncoderView:
+    """Scores of some items for one user, split over attributes by Shapley values.
+
+    `items`: (n,) item numbers; `score`: (n,); `background`: (n,), the scores of the same user with every attribute at its
+    background; `values`: (n, attributes), which sum to `score - background`. `exact` is False where orders were drawn.
+    Raises `ArithmeticError` when they do not.
+    """
+
+    attributes: list[str]
+    items: np.ndarray
+    score: np.ndarray
+    background: np.ndarray
+    values: np.ndarray
+    exact: bool
+
+    def __post_init__(self) -> None:
+        total = self.background + self.values.sum(axis=1)
+        size = np.abs(self.values).sum(axis=1) + np.abs(self.background) + np.abs(self.score)
+        wrong = np.abs(total - self.score) > TOLERANCE * np.maximum(size, 1e-3)
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise ArithmeticError(
+                f"the Shapley values of item number {int(self.items[row])} sum to {total[row]:.6f}, but the model scores "
+                f"it {self.score[row]:.6f}; this explanation would be wrong, so there is none"
+            )
+
+
+@dataclass(frozen=True)
+class PastView:
+    """What each past event did to the scores of some items: the score less the score without that event.
+
+    `events`: (length,) item numbers that the model reads, oldest first; `values`: (n, length). One event at a time is
+    left out, so values need not sum to anything. The user's own scores stay what the language model said.
+    """
+
+    items: np.ndarray
+    events: np.ndarray
+    score: np.ndarray
+    values: np.ndarray
+
+
+def through_encoder(explainer: Explainer, user: int, items: np.ndarray) -> EncoderView:
+    """Shapley values of the attributes for the scores of `items` (numbers from 1) for a user number.
+
+    Exact up to 12 attributes, which takes 2 ** attributes runs of the encoder; beyond, ten random orders and their reverses.
+    Raises `InputError` when no item is given.
+    """
+    import shap
+
+    items = _checked(explainer, items)
+    game = AttributeGame(explainer, user, items)
+    m = game.attributes
+    everything, nothing = np.ones((1, m)), np.zeros((1, m))
+    exact = m <= EXACT
+    if exact:
+        found = shap.explainers.Exact(game, nothing)(everything, max_evals=2**m + 1, silent=True)
+    else:
+        found = shap.explainers.Permutation(game, nothing, seed=0)(
+            everything, max_evals=ORDERS * (2 * m + 1), silent=True
+        )
+    return EncoderView(
+        list(explainer.scores.attributes),
+        items,
+        game(everything)[0],
+        game(nothing)[0],
+        np.asarray(found.values)[0].reshape(m, len(items)).T,
+        exact,
+    )
+
+
+def past_events(explainer: Explainer, user: int, items: np.ndarray) -> PastView:
+    """What each of the events that the model reads did to the scores of `items`; one run of the encoder per event.
+
+    Raises `InputError` when no item is given, or for a user without events.
+    """
+    items = _checked(explainer, items)
+    seen = explainer.seen(user)
+    if not len(seen):
+        raise InputError(f"user '{explainer.dataset.user_ids[user]}' has no events, so none can be left out")
+    model = explainer.model.model
+    context = model.encoder.context
+    recent = seen[-context:]
+    # Without one of its events the window reaches one further back.
+    shortened = [np.delete(seen, len(seen) - len(recent) + t)[-context:] for t in range(len(recent))]
+    rows = [seen[-context:], *shortened]
+    longest = max(len(row) for row in rows)
+    padded = torch.tensor(np.stack([np.pad(row, (0, longest - len(row))) for row in rows]))
+    lengths = torch.tensor([len(row) for row in rows])
+    vectors = model.table.matrix().detach()
+    term = _term(explainer, user)
+    with torch.no_grad():
+        states = torch.cat(
+            [
+                model.encoder.last(some, n, vectors)
+                for some, n in zip(
+                    padded.split(_rows(longest, vectors.shape[1])),
+                    lengths.split(_rows(longest, vectors.shape[1])),
+                    strict=True,
+                )
+            ]
+        )
+        scores = ((states + term) @ vectors[torch.from_numpy(items) - 1].T).double().numpy()
+    return PastView(items, recent, scores[0], (scores[0] - scores[1:]).T)
+
+
+class AttributeGame:
+    """Scores of `items` for one user when only some attributes are known; what Shapley values are taken of.
+
+    Called with `known` (coalitions, attributes), 1 where an attribute is as it is and 0 where it is at its background;
+    returns (coalitions, items). The collaborative columns are always as they are.
+    """
+
+    def __init__(self, explainer: Explainer, user: int, items: np.ndarray) -> None:
+        model = explainer.model.model
+        self.encoder = model.encoder.eval()
+        vectors = model.table.matrix().detach()
+        self.attributes = len(explainer.scores.attributes)
+        recent = explainer.seen(user)[-self.encoder.context :]
+        unique, places = np.unique(recent, return_inverse=True)
+        # Only the history's rows enter the encoder: a coalition needs a small table of its own, not the catalog's.
+        self.rows = vectors[torch.from_numpy(unique) - 1]
+        self.order = torch.from_numpy(places.reshape(-1)) + 1
+        self.mean_item = vectors[:, -self.attributes :].mean(dim=0)
+        self.targets = vectors[torch.from_numpy(items) - 1]
+        self.term = model.term if isinstance(model.term, GuidedUserTerm) else None
+        if self.term is not None:
+            self.own = explainer.model_user(user)
+            everyone, events = explainer.everyone()
+            with torch.no_grad():
+                every = self.term.scores(everyone, events[:, None])[:, 0]
+                self.mean_user = every.mean(dim=0)
+                self.taste = self.term.scores(self.own, torch.tensor([[len(explainer.seen(user))]]))[0, 0]
+
+    @torch.no_grad()
+    def __call__(self, known: np.ndarray) -> np.ndarray:
+        masks = torch.from_numpy(np.asarray(known) > 0.5)
+        size = _rows(max(1, len(self.order)), self.rows.shape[1])
+        return torch.cat([self._scores(some) for some in masks.split(size)]).double().numpy()
+
+    def _scores(self, masks: Tensor) -> Tensor:
+        count, length = len(masks), len(self.order)
+        m = self.attributes
+        rows = self.rows.expand(count, *self.rows.shape).clone()
+        rows[:, :, -m:] = torch.where(masks[:, None], rows[:, :, -m:], self.mean_item)
+        items = self.order + len(self.rows) * torch.arange(count)[:, None]
+        lengths = torch.full((count,), length)
+        states = self.encoder.last(items, lengths, rows.reshape(-1, rows.shape[2]))
+        if self.term is not None:
+            taste = torch.where(masks, self.taste, self.mean_user)
+            states = states + self.term.of_scores(self.own.expand(count), taste[:, None])[:, 0]
+        return states @ self.targets.T
+
+
+def _term(explainer: Explainer, user: int) -> Tensor:
+    """What the user term adds to this user's state, (width,)."""
+    term = explainer.user_term(user)
+    return torch.zeros(()) if term is None else torch.from_numpy(term)
+
+
+def _rows(length: int, width: int) -> int:
+    return max(1, BATCH_ELEMENTS // (length * width))
+
+
+def _checked(explainer: Explainer, items: np.ndarray) -> np.ndarray:
+    items = np.asarray(items, dtype=np.int64).reshape(-1)
+    if not len(items) or items.min() < 1 or items.max() > explainer.dataset.n_items:
+        raise InputError(f"give at least one item, numbers from 1 to {explainer.dataset.n_items}")
+    return items

@@ -1,0 +1,298 @@
+"""The refined model of a run, opened so that its recommendations can be explained; holds no language model."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from guided_refine.config import Config
+from guided_refine.data.dataset import Dataset, load_dataset
+from guided_refine.errors import InputError
+from guided_refine.explain.contributions import Contributions
+from guided_refine.explain.words import COLLABORATIVE, stance
+from guided_refine.runfolder import RunFolder
+from guided_refine.scoring.scores import AttributeScores, load_scores
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from guided_refine.backbones.backbone import Backbone
+
+LABELS = {COLLABORATIVE: "similar histories"}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A user's taste: `rows` as in `explain_user`, weights by attribute, and whether scores are estimated."""
+
+    rows: list[dict[str, Any]]
+    weights: dict[str, float]
+    estimated: bool
+
+
+class Explainer:
+    """The refined model of a run, opened to be taken apart; holds no language model."""
+
+    def __init__(
+        self, folder: RunFolder, config: Config, dataset: Dataset, backbone: str, model: Backbone
+    ) -> None:
+        self.folder, self.config, self.dataset, self.backbone, self.model = (
+            folder,
+            config,
+            dataset,
+            backbone,
+            model,
+        )
+
+    @classmethod
+    def open(cls, run: Path | str) -> Explainer:
+        """Load what an explanation needs; SASRec where the run has it, else the first backbone with a refined model.
+
+        Raises `InputError` when the folder is no run, or has no trained refined model yet (says what to run).
+        """
+        from guided_refine.backbones.backbone import Backbone
+        from guided_refine.refine.table import RefinedTable
+
+        folder = RunFolder(run)
+        config = folder.config()
+        backbone = explained_backbone(folder, config)
+        unit = folder.unit(backbone, "refined", config.all_seeds[0])
+        folder.check_files(folder.data, folder.scores("tuned").parent, unit)
+        data = config.data
+        dataset = load_dataset(
+            folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
+        )
+        model = Backbone.load(unit)
+        if not isinstance(model.table, RefinedTable):
+            raise InputError(f"{unit} holds no refined item table; delete the folder and run again")
+        return cls(folder, config, dataset, backbone, model)
+
+    # ---------------------------------------------------------------- names and numbers
+
+    @cached_property
+    def scores(self) -> AttributeScores:
+        """The scores that the refined model was built from: tuned where the run has them."""
+        source = "tuned" if self.folder.scores("tuned").exists() else "untuned"
+        return load_scores(self.folder.scores(source), cut_off=self.dataset.split.cut_off)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Which model ranks and which language model scored."""
+        return {
+            "backbone": self.backbone,
+            "variant": "refined",
+            "seed": self.config.all_seeds[0],
+            "scorer": self.scores.model,
+            "source": self.scores.source,
+        }
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Part names as people read them."""
+        return LABELS | {name: name.replace("_", " ") for name in self.scores.attributes}
+
+    def user_number(self, user: str) -> int:
+        """Number of a user id; raises `InputError` naming the nearest ids."""
+        return _number(str(user), self._users, "user", self.folder)
+
+    def item_number(self, item: str) -> int:
+        """Number (from 1) of an item id; raises `InputError` naming the nearest ids."""
+        return _number(str(item), self._items, "item", self.folder) + 1
+
+    @cached_property
+    def _users(self) -> dict[str, int]:
+        return {user: number for number, user in enumerate(self.dataset.user_ids)}
+
+    @cached_property
+    def _items(self) -> dict[str, int]:
+        return {str(item): number for number, item in enumerate(self.dataset.item_ids)}
+
+    def seen(self, user: int) -> np.ndarray:
+        """Item numbers that a test prediction may see, oldest first."""
+        return self.dataset.visible(user, "test")
+
+    def next_item(self, user: int) -> int | None:
+        """The held-out item that the user took next, if there is one."""
+        place = int(self.dataset.split.test[user])
+        return int(self.dataset.sequences[user][place]) if place >= 0 else None
+
+    # ---------------------------------------------------------------- the split
+
+    def contributions(self, user: int) -> Contributions:
+        """Scores of all items for a user number, split by column; checked against the model's own scores."""
+        taste = self.user_term(user)
+        return Contributions(
+            self.parts,
+            self.model.score(np.array([user]), "test", self.dataset)[0].astype(np.float64),
+            self._grouped(self.state(user)),
+            None if taste is None else self._grouped(taste),
+        )
+
+    def contributions_of(self, state: np.ndarray, taste: np.ndarray | None = None) -> Contributions:
+        """Scores of all items for any state (width,), of which `taste` is what the user term gave."""
+        return Contributions(
+            self.parts,
+            self.vectors @ state.astype(np.float64),
+            self._grouped(state),
+            None if taste is None else self._grouped(taste),
+        )
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the parts of a score: the collaborative one, then the attributes."""
+        return [COLLABORATIVE, *self.scores.attributes]
+
+    def state(self, user: int) -> np.ndarray:
+        """What is compared with item vectors to predict a user number's next event, float32 (width,)."""
+        state: np.ndarray = self.model.states(np.array([user]), "test", self.dataset)[0]
+        return state
+
+    def _grouped(self, vector: np.ndarray) -> np.ndarray:
+        """Products with all item vectors by column, the collaborative columns summed: (n_items, 1 + attributes)."""
+        products = self.vectors * vector.astype(np.float64)
+        behaviour = products[:, : self._behaviour].sum(axis=1, keepdims=True)
+        return np.hstack([behaviour, products[:, self._behaviour :]])
+
+    def user_term(self, user: int) -> np.ndarray | None:
+        """What the guided user term adds to the encoder's state, shape (width,)."""
+        import torch
+
+        if self.model.term is None:
+            return None
+        seen = torch.tensor([[len(self.seen(user))]])
+        with torch.no_grad():
+            term: np.ndarray = self.model.term(self.model_user(user), seen)[0, 0].numpy()
+        return term
+
+    def model_user(self, user: int) -> Tensor:
+        """The number, shape (1,), under which the model knows a user number of the dataset; -1 for unknown."""
+        import torch
+
+        return torch.tensor([self._model_users.get(self.dataset.user_ids[user], -1)])
+
+    def everyone(self) -> tuple[Tensor, Tensor]:
+        """All users as the model numbers them, and how many events a test prediction sees of each; both (users,)."""
+        import torch
+
+        data = self.dataset
+        users = [self._model_users.get(name, -1) for name in data.user_ids]
+        return torch.tensor(users), torch.tensor([len(self.seen(u)) for u in range(data.n_users)])
+
+    def weights(self, user: int) -> dict[str, float]:
+        """The user's weight on every attribute column: what the dot product multiplies an item's column with."""
+        state = self.state(user)[self._behaviour :]
+        return {name: float(w) for name, w in zip(self.scores.attributes, state, strict=True)}
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """Vectors of all items, float64 (n_items, width); the attributes' columns are the last ones."""
+        return self.model.item_vectors().astype(np.float64)
+
+    @property
+    def _behaviour(self) -> int:
+        """How many columns, the first ones, are the collaborative part."""
+        return int(self.vectors.shape[1]) - len(self.scores.attributes)
+
+    @cached_property
+    def _model_users(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.model.user_ids)}
+
+    def item_score(self, item: int, attribute: str) -> float | None:
+        """Score in [0, 1] that the language model gave an item; None where it had no text."""
+        value = float(self.scores.item_value[item - 1, self.scores.attributes.index(attribute)])
+        return value if np.isfinite(value) else None
+
+    def profile(self, user: int) -> Profile:
+        """The user's attribute scores, beside the catalog and beside the weights that the model uses."""
+        weights = self.weights(user)
+        typical = float(np.mean(np.abs(list(weights.values())))) if weights else 0.0
+        values, spreads, estimated = self._user_scores(user)
+        rows = []
+        for column, name in enumerate(self.scores.attributes):
+            catalog = self.scores.item_value[:, column]
+            catalog = catalog[np.isfinite(catalog)]
+            rows.append(
+                {
+                    "attribute": name,
+                    "label": self.labels[name],
+                    "score": float(values[column]),
+                    "spread": float(spreads[column]),
+                    "percentile": percentile(catalog, float(values[column])),
+                    "weight": weights[name],
+                    "stance": stance(weights[name], typical),
+                }
+            )
+        return Profile(rows, weights, estimated)
+
+    def _user_scores(self, user: int) -> tuple[np.ndarray, np.ndarray, bool]:
+        users = self.scores.users
+        seen = self.seen(user)
+        row = int(users.latest(np.array([user]), np.array([len(seen)]))[0])
+        if row >= 0:
+            return users.value[row], users.spread[row], False
+        items = self.scores.item_value[seen - 1]
+        items = items[np.isfinite(items).all(axis=1)]
+        middle = items.mean(axis=0) if len(items) else np.nanmean(self.scores.item_value, axis=0)
+        return middle, np.zeros_like(middle), True
+
+
+def explained_backbone(folder: RunFolder, config: Config) -> str:
+    """The backbone whose refined model a run's explanations take apart; raises `InputError` where none is trained."""
+    backbone = ready_backbone(folder, config)
+    if backbone is not None:
+        return backbone
+    again = f"guided-refine run CONFIG --out {shlex.quote(str(folder.root))}"
+    if not any("refined" in config.variants_of(b) for b in config.backbones):
+        raise InputError(
+            f"{folder.root} is a run without the variant 'refined', which explanations take apart; "
+            f"add it to 'variants' in the config and run: {again} --update"
+        )
+    raise InputError(f"{folder.root} has no trained refined model yet; finish it with: {again}")
+
+
+def ready_backbone(folder: RunFolder, config: Config) -> str | None:
+    """SASRec if its refined model is trained, else the first backbone whose refined model is, else None."""
+    for backbone in ("sasrec", *config.backbones):
+        if backbone in config.backbones and "refined" in config.variants_of(backbone):
+            unit = folder.unit(backbone, "refined", config.all_seeds[0])
+            if (unit / "model.safetensors").exists() and (unit / "config.json").exists():
+                return backbone
+    return None
+
+
+def base_top(explainer: Explainer, user: str, k: int) -> pd.DataFrame | None:
+    """What the base of the same backbone recommends: item_id, title, rank, score; None where it is not trained."""
+    from guided_refine.backbones.backbone import Backbone
+
+    unit = explainer.folder.unit(explainer.backbone, "base", explainer.config.all_seeds[0])
+    if not (unit / "config.json").exists():
+        return None
+    top = Backbone.load(unit).recommend([user], k=k, dataset=explainer.dataset, part="test")
+    title = dict(zip(explainer.dataset.item_ids, explainer.dataset.titles, strict=True))
+    return top.assign(title=[title[i] or i for i in top["item_id"]])[["item_id", "title", "rank", "score"]]
+
+
+def percentile(catalog: np.ndarray, value: float) -> float:
+    """Share of the catalog, in percent, that scores below `value`; equal scores count half.
+
+    >>> percentile(np.array([0.1, 0.2, 0.2, 0.9]), 0.2)
+    50.0
+    """
+    if not len(catalog):
+        return 50.0
+    return float(100 * (np.mean(catalog < value) + np.mean(catalog == value) / 2))
+
+
+def _number(name: str, known: dict[str, int], kind: str, folder: RunFolder) -> int:
+    if name in known:
+        return known[name]
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"nearest: {', '.join(close)}" if close else f"ids look like: {', '.join(list(known)[:3])}"
+    raise InputError(f"no {kind} '{name}' in {folder.root}; {hint}")

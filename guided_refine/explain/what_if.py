@@ -1,0 +1,232 @@
+"""What would change a recommendation: other tastes, other item scores, and wishes.
+
+The user term adds W z to the state, where z are the user's normalised attribute scores, so with another taste every item's
+score moves by the same linear map and the new ranking is known at once, without running the encoder. What the encoder read
+from the history stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from guided_refine.errors import InputError, nearest
+from guided_refine.explain.contributions import Contributions
+from guided_refine.explain.explainer import Explainer
+from guided_refine.explain.reach import Reach, reach_alone, reach_together
+from guided_refine.refine.table import RefinedTable
+from guided_refine.refine.users import GuidedUserTerm
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of a user's scores that brings an item into the top k, or out of it.
+
+    `scores`: attribute -> (score now, score then), both in [0, 1], or None for then where no score gives so much;
+    `size`: length of the change in standard deviations over users; `feasible`: True when every score stays in [0, 1] and
+    where some user's is; `users`: share of users whose scores are at least that far, of the attribute where that is
+    rarest; `rank`: the item's rank then.
+    """
+
+    scores: dict[str, tuple[float, float | None]]
+    size: float
+    feasible: bool
+    users: float
+    rank: int
+
+    def as_row(self) -> dict[str, Any]:
+        """JSON-ready."""
+        scores = {name: {"now": now, "then": then} for name, (now, then) in self.scores.items()}
+        return {
+            "scores": scores,
+            "size": self.size,
+            "feasible": self.feasible,
+            "users": self.users,
+            "rank": self.rank,
+        }
+
+
+class WhatIf:
+    """One user of an explainer, whose taste can be changed.
+
+    Raises `InputError` for a model without a user term: what a language model said of users does not enter it.
+    """
+
+    def __init__(self, explainer: Explainer, user: int) -> None:
+        term, table = explainer.model.term, explainer.model.table
+        if not isinstance(term, GuidedUserTerm) or not isinstance(table, RefinedTable):
+            raise InputError(
+                f"the refined model of {explainer.folder.root} reads no user scores, so none can be changed"
+            )
+        self.explainer, self.user, self.term, self.table = explainer, user, term, table
+        self.attributes = list(explainer.scores.attributes)
+
+    # ---------------------------------------------------------------- another taste
+
+    def with_scores(self, scores: Mapping[str, float]) -> Contributions:
+        """All items' scores if the language model had read these scores, in [0, 1], from the user's history.
+
+        Attributes that are not named stay. Raises `InputError` for an unknown attribute or a score out of range.
+        """
+        then = self.now.copy()
+        for name, value in scores.items():
+            then[self._column(name)] = self._normalised(name, value)
+        return self._shifted(then - self.now)
+
+    def _shifted(self, shift: np.ndarray) -> Contributions:
+        more = np.zeros(self.explainer.vectors.shape[1])
+        more[-len(shift) :] = self.weight @ shift
+        taste = self.explainer.user_term(self.user)
+        assert taste is not None
+        return self.explainer.contributions_of(self.explainer.state(self.user) + more, taste + more)
+
+    def with_item_scores(self, item: int, scores: Mapping[str, float]) -> tuple[float, int]:
+        """Score and rank that an item would have with other attribute scores in [0, 1], all else equal.
+
+        Only the candidate changes: where the item is also in the history, the encoder has read it as it is.
+        """
+        vector = self.explainer.vectors[item - 1].copy()
+        for name, value in scores.items():
+            place = len(vector) - len(self.attributes) + self._column(name)
+            vector[place] = self._normalised(name, value) * self.table.scale
+        now = self.explainer.contributions(self.user)
+        then = now.score.copy()
+        then[item - 1] = vector @ self.explainer.state(self.user)
+        moved = Contributions(now.names, then, then[:, None] * np.eye(1, len(now.names)))
+        return float(then[item - 1]), int(moved.ranks(self.explainer.seen(self.user))[item - 1])
+
+    # ---------------------------------------------------------------- wishes
+
+    def steered(self, wishes: Mapping[str, float]) -> Contributions:
+        """All items' scores when more (above 0) or less (below 0) of attributes is wished for.
+
+        A wish of 1 weighs as much as all else together: one standard deviation of the attribute over the catalog is then
+        worth one standard deviation of the user's scores. Unlike another taste this acts on the ranking directly, so more
+        of a wish never means less of the attribute.
+        """
+        state = self.explainer.state(self.user).astype(np.float64)
+        vectors = self.explainer.vectors
+        worth = float((vectors @ state).std())
+        for name, strength in wishes.items():
+            place = vectors.shape[1] - len(self.attributes) + self._column(name)
+            spread = float(vectors[:, place].std())
+            if not np.isfinite(strength):
+                raise InputError(f"the wish for '{name}' must be a number, not {strength}")
+            if spread > 0:
+                state[place] += strength * worth / spread
+        return self.explainer.contributions_of(state)
+
+    # ---------------------------------------------------------------- the smallest change
+
+    def smallest(self, item: int, k: int, *, out: bool = False) -> list[Change]:
+        """Changes of one attribute each that bring an item into the top `k` (with `out`: out of it), smallest first.
+
+        Exact: the first point on the line at which the rank is reached. Attributes that cannot do it are left out; for an
+        item that is there already the list is empty.
+        """
+        found = []
+        for column in range(len(self.attributes)):
+            reached = reach_alone(self._race(item, k, out), column)
+            if reached is not None:
+                found.append(self._change(reached, item))
+        return sorted(found, key=lambda change: (not change.feasible, change.size))
+
+    def smallest_together(self, item: int, k: int, *, out: bool = False) -> Change | None:
+        """The smallest change found when all attributes may move, within [0, 1]; None where none does it.
+
+        The smallest for a fixed choice of the rivals to pass; the choice is improved step by step, not searched through.
+        """
+        race = self._race(item, k, out)
+        shift = reach_together(race, self._lowest - self.now, self._highest - self.now)
+        return None if shift is None else self._change(shift, item)
+
+    def _race(self, item: int, k: int, out: bool) -> Reach:
+        seen = set(self.explainer.seen(self.user).tolist())
+        if item in seen:
+            raise InputError("the user has this item already, so it is not recommended; choose another")
+        if k < 1:
+            raise InputError(f"k must be a whole number, 1 or more, not {k}")
+        rivals = np.array(
+            [i for i in range(1, self.explainer.dataset.n_items + 1) if i not in seen and i != item]
+        )
+        slopes = self.explainer.vectors[:, -len(self.attributes) :] @ self.weight
+        score = self.explainer.vectors @ self.explainer.state(self.user).astype(np.float64)
+        return Reach(
+            score[rivals - 1] - score[item - 1], slopes[rivals - 1] - slopes[item - 1], self.spread, k, out
+        )
+
+    def _change(self, shift: np.ndarray, item: int) -> Change:
+        then = self.now + shift
+        moved = np.flatnonzero(np.abs(shift) > 1e-9)
+        inside = (then >= self._lowest - 1e-6) & (then <= self._highest + 1e-6)
+        shares = np.where(
+            shift > 0, (self.everyone >= then).mean(axis=0), (self.everyone <= then).mean(axis=0)
+        )
+        rare = float(shares[moved].min()) if len(moved) else 1.0
+        scores = {
+            self.attributes[a]: (self._score(a, self.now[a]), self._score(a, then[a]) if inside[a] else None)
+            for a in moved.tolist()
+        }
+        rank = int(self._shifted(shift).ranks(self.explainer.seen(self.user))[item - 1])
+        size = float(np.linalg.norm(shift / self.spread))
+        return Change(scores, size, bool(inside[moved].all()) and rare > 0, rare, rank)
+
+    # ---------------------------------------------------------------- scores and their normalised form
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        """W of the user term, (attributes, attributes)."""
+        return self.term.weight.detach().double().numpy()
+
+    @cached_property
+    def everyone(self) -> np.ndarray:
+        """Normalised scores of all users when the test is made, (users, attributes)."""
+        users, events = self.explainer.everyone()
+        return self.term.scores(users, events[:, None])[:, 0].double().numpy()
+
+    @property
+    def now(self) -> np.ndarray:
+        """The user's normalised scores, (attributes,)."""
+        row: np.ndarray = self.everyone[self.user]
+        return row
+
+    @cached_property
+    def spread(self) -> np.ndarray:
+        """Standard deviation of the normalised scores over users; 1 where all have the same."""
+        spread = self.everyone.std(axis=0)
+        return np.where(spread > 1e-9, spread, 1.0)
+
+    @property
+    def _lowest(self) -> np.ndarray:
+        return self._ends[0]
+
+    @property
+    def _highest(self) -> np.ndarray:
+        return self._ends[1]
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        m = len(self.attributes)
+        return self.term.normaliser.apply(np.stack([np.zeros(m), np.ones(m)])).astype(np.float64)
+
+    def _normalised(self, name: str, value: float) -> float:
+        column = self._column(name)
+        if not 0 <= value <= 1:
+            raise InputError(f"a score lies between 0 and 1, but '{name}' is {value}")
+        row = np.full(len(self.attributes), np.nan)
+        row[column] = value
+        return float(self.term.normaliser.apply(row[None])[0, column])
+
+    def _score(self, column: int, normalised: float) -> float:
+        """The score in [0, 1] that has this normalised form; the nearest end beyond the map's ends."""
+        x, y = self.term.normaliser.x[column], self.term.normaliser.y[column]
+        return float(np.clip(np.interp(normalised, y, x), 0.0, 1.0)) if y[0] < y[-1] else float(x[0])
+
+    def _column(self, name: str) -> int:
+        if name not in self.attributes:
+            raise InputError(f"no attribute '{name}': {nearest(name, self.attributes)}")
+        return self.attributes.index(name)

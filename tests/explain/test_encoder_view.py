@@ -1,0 +1,136 @@
+"""The view through the encoder: against the definition of Shapley values, and against running the model by hand."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from math import factorial
+
+import numpy as np
+import pytest
+import torch
+
+from guided_refine.errors import InputError
+from guided_refine.explain import encoder_view
+from guided_refine.explain.encoder_view import AttributeGame, past_events, through_encoder
+from guided_refine.explain.explainer import Explainer
+from guided_refine.runfolder import RunFolder
+
+ITEMS = np.array([3, 17, 40])
+
+
+@pytest.fixture(scope="module")
+def explainer(finished: RunFolder) -> Explainer:
+    return Explainer.open(finished.root)
+
+
+def test_everything_known_is_the_models_own_score(explainer: Explainer) -> None:
+    for user in (0, 5, 9):
+        game = AttributeGame(explainer, user, ITEMS)
+        own = explainer.model.score(np.array([user]), "test", explainer.dataset)[0][ITEMS - 1]
+        np.testing.assert_allclose(game(np.ones((1, game.attributes)))[0], own, rtol=1e-4, atol=1e-5)
+
+
+def test_an_unknown_attribute_is_the_mean_everywhere_it_goes_in(explainer: Explainer) -> None:
+    """By hand: another item table for the history, other scores for the user, the same items to be ranked."""
+    user, column = 4, 2
+    game = AttributeGame(explainer, user, ITEMS)
+    known = np.ones((1, game.attributes))
+    known[0, column] = 0
+    model = explainer.model.model
+    vectors = model.table.matrix().detach().clone()
+    targets = vectors[torch.from_numpy(ITEMS) - 1].clone()
+    place = vectors.shape[1] - game.attributes + column
+    vectors[:, place] = vectors[:, place].mean()
+    seen = torch.from_numpy(explainer.seen(user))
+    with torch.no_grad():
+        state = model.encoder.last(
+            seen[None, -model.encoder.context :], torch.tensor([min(len(seen), 8)]), vectors
+        )
+        users, events = explainer.everyone()
+        every = model.term.scores(users, events[:, None])[:, 0]
+        taste = every[user].clone()
+        taste[column] = every[:, column].mean()
+        state = state[0] + model.term.of_scores(users[user : user + 1], taste[None, None])[0, 0]
+    np.testing.assert_allclose(game(known)[0], (state @ targets.T).numpy(), rtol=1e-4, atol=1e-5)
+
+
+def shapley(game: AttributeGame) -> np.ndarray:
+    """The definition: the mean over all orders of what an attribute adds when it comes in; (items, attributes)."""
+    m = game.attributes
+    values = 0.0
+    for order in permutations(range(m)):
+        steps = np.zeros((m + 1, m))
+        for n, attribute in enumerate(order):
+            steps[n + 1 :, attribute] = 1
+        gains = np.diff(game(steps), axis=0)
+        values = values + gains[np.argsort(order)].T
+    return values / factorial(m)
+
+
+def test_values_are_those_of_the_definition(explainer: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a game of five attributes, the others always known: 120 orders by hand."""
+
+    class Smaller(AttributeGame):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)  # type: ignore[arg-type]
+            self.all, self.attributes = self.attributes, 5
+
+        def __call__(self, known: np.ndarray) -> np.ndarray:
+            rest = np.ones((len(known), self.all - 5))
+            self.attributes = self.all
+            try:
+                return super().__call__(np.hstack([known, rest]))
+            finally:
+                self.attributes = 5
+
+    monkeypatch.setattr(encoder_view, "AttributeGame", Smaller)
+    found = through_encoder(explainer, 2, ITEMS)
+    assert found.exact and found.values.shape == (3, 5)
+    np.testing.assert_allclose(found.values, shapley(Smaller(explainer, 2, ITEMS)), rtol=1e-3, atol=1e-6)
+
+
+def test_they_sum_to_what_the_attributes_did(explainer: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = through_encoder(explainer, 7, ITEMS)
+    np.testing.assert_allclose(exact.background + exact.values.sum(axis=1), exact.score, rtol=1e-4, atol=1e-5)
+    assert exact.exact and np.abs(exact.values).max() > 1e-4
+    monkeypatch.setattr(encoder_view, "EXACT", 4)
+    drawn = through_encoder(explainer, 7, ITEMS)
+    assert not drawn.exact
+    np.testing.assert_allclose(drawn.values.sum(axis=1), exact.values.sum(axis=1), rtol=1e-3, atol=1e-6)
+    # Drawn orders come near the exact values.
+    assert np.corrcoef(drawn.values.ravel(), exact.values.ravel())[0, 1] > 0.95
+    again = through_encoder(explainer, 7, ITEMS)
+    np.testing.assert_array_equal(drawn.values, again.values)
+
+
+def test_an_event_left_out_is_a_history_without_it(explainer: Explainer) -> None:
+    user = 3
+    found = past_events(explainer, user, ITEMS)
+    seen = explainer.seen(user)
+    model = explainer.model.model
+    context = model.encoder.context
+    assert found.events.tolist() == seen[-context:].tolist()
+    term = explainer.user_term(user)
+    for t in range(len(found.events)):
+        place = len(seen) - len(found.events) + t
+        without = np.concatenate([seen[:place], seen[place + 1 :]])[-context:]
+        with torch.no_grad():
+            vectors = model.table.matrix()
+            state = model.encoder.last(torch.from_numpy(without)[None], torch.tensor([len(without)]), vectors)
+        score = (state[0].numpy() + term) @ explainer.model.item_vectors()[ITEMS - 1].T
+        np.testing.assert_allclose(found.score - found.values[:, t], score, rtol=1e-4, atol=1e-5)
+
+
+def test_small_batches_change_nothing(explainer: Explainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    game = AttributeGame(explainer, 1, ITEMS)
+    known = (np.random.default_rng(0).random((50, game.attributes)) > 0.5).astype(float)
+    whole, past = game(known), past_events(explainer, 1, ITEMS).values
+    monkeypatch.setattr(encoder_view, "BATCH_ELEMENTS", 300)
+    np.testing.assert_allclose(game(known), whole, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(past_events(explainer, 1, ITEMS).values, past, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("items", [[], [0], [41]])
+def test_items_that_are_none_are_refused(explainer: Explainer, items: list[int]) -> None:
+    with pytest.raises(InputError, match="numbers from 1 to 40"):
+        through_encoder(explainer, 0, np.array(items))

@@ -1,0 +1,132 @@
+"""What if: other tastes as the model itself would rank them, wishes that are heard, smallest changes that suffice."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from guided_refine.errors import InputError
+from guided_refine.explain.explainer import Explainer
+from guided_refine.explain.what_if import WhatIf
+from guided_refine.runfolder import RunFolder
+
+USER = 6
+
+
+@pytest.fixture(scope="module")
+def explainer(finished: RunFolder) -> Explainer:
+    return Explainer.open(finished.root)
+
+
+@pytest.fixture(scope="module")
+def what_if(explainer: Explainer) -> WhatIf:
+    return WhatIf(explainer, USER)
+
+
+def test_another_taste_is_what_the_model_makes_of_other_scores(explainer: Explainer, what_if: WhatIf) -> None:
+    """By hand: other numbers in the place that the model reads a user's scores from."""
+    wanted = {what_if.attributes[1]: 0.9, what_if.attributes[4]: 0.15}
+    changed = copy.deepcopy(explainer.model)
+    term = changed.model.term
+    raw = np.full((1, term.attributes), np.nan)
+    for name, value in wanted.items():
+        raw[0, what_if.attributes.index(name)] = value
+    rows = term.key // term.span == USER
+    for name in wanted:
+        column = what_if.attributes.index(name)
+        term.value[rows, column] = float(term.normaliser.apply(raw)[0, column])
+    expected = changed.score(np.array([USER]), "test", explainer.dataset)[0]
+    found = what_if.with_scores(wanted)
+    np.testing.assert_allclose(found.score, expected, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(found.score, explainer.contributions(USER).score, atol=1e-4)
+
+
+def test_nothing_changed_is_as_it_was(explainer: Explainer, what_if: WhatIf) -> None:
+    before = explainer.contributions(USER)
+    for found in (
+        what_if.with_scores({}),
+        what_if.steered({}),
+        what_if.steered({what_if.attributes[0]: 0.0}),
+    ):
+        np.testing.assert_allclose(found.score, before.score, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found.values, before.values, rtol=1e-4, atol=1e-5)
+
+
+def test_another_item_score_is_another_item_vector(explainer: Explainer, what_if: WhatIf) -> None:
+    item, name = 11, what_if.attributes[2]
+    changed = copy.deepcopy(explainer.model)
+    raw = np.full((1, len(what_if.attributes)), np.nan)
+    raw[0, 2] = 0.95
+    value = changed.term.normaliser.apply(raw)[0, 2] * changed.table.scale
+    state = explainer.state(USER)
+    with torch.no_grad():
+        changed.table.guided[item - 1, 2] = float(value)
+        expected = changed.item_vectors() @ state
+    score, rank = what_if.with_item_scores(item, {name: 0.95})
+    assert score == pytest.approx(float(expected[item - 1]), rel=1e-4, abs=1e-6)
+    unseen = [i for i in range(1, explainer.dataset.n_items + 1) if i not in explainer.seen(USER)]
+    assert rank == 1 + sum(expected[i - 1] > expected[item - 1] for i in unseen if i != item)
+
+
+def test_a_wish_is_never_answered_with_less(explainer: Explainer) -> None:
+    for user in (0, 3, USER):
+        what_if = WhatIf(explainer, user)
+        seen = explainer.seen(user)
+        for column, name in enumerate(what_if.attributes):
+            held = explainer.vectors[:, -len(what_if.attributes) + column]
+            means = [
+                held[what_if.steered({name: strength}).top(10, seen) - 1].mean()
+                for strength in (-2, -1, -0.5, 0, 0.5, 1, 2)
+            ]
+            assert (np.diff(means) >= -1e-9).all()
+            assert means[-1] > means[0]
+
+
+@pytest.mark.parametrize("out", [False, True])
+def test_the_smallest_changes_just_suffice(explainer: Explainer, what_if: WhatIf, out: bool) -> None:
+    k, seen = 5, explainer.seen(USER)
+    ranks = explainer.contributions(USER).ranks(seen)
+    unseen = np.setdiff1d(np.arange(1, explainer.dataset.n_items + 1), seen)
+    place = 2 if out else 9
+    item = int(next(i for i in unseen if ranks[i - 1] == place))
+    found = what_if.smallest(item, k, out=out)
+    assert found and all((change.rank > k) if out else (change.rank <= k) for change in found)
+    assert [c.size for c in found if c.feasible] == sorted(c.size for c in found if c.feasible)
+    for change in found:
+        ((name, (now, then)),) = change.scores.items()
+        if then is None or not 0.001 < then < 0.999:
+            continue
+        assert 0 <= now <= 1
+        there = what_if.with_scores({name: then + 1e-4 * np.sign(then - now)}).ranks(seen)[item - 1]
+        before = what_if.with_scores({name: now + 0.99 * (then - now)}).ranks(seen)[item - 1]
+        assert (there > k, before > k) == ((True, False) if out else (False, True))
+    together = what_if.smallest_together(item, k, out=out)
+    feasible = [c for c in found if c.feasible]
+    if feasible:
+        assert together is not None and together.size <= feasible[0].size + 1e-6
+    if together is not None:
+        assert (together.rank > k) if out else (together.rank <= k)
+        row = together.as_row()
+        assert set(row) == {"scores", "size", "feasible", "users", "rank"}
+
+
+def test_what_is_there_needs_no_change(explainer: Explainer, what_if: WhatIf) -> None:
+    best = int(explainer.contributions(USER).top(1, explainer.seen(USER))[0])
+    assert what_if.smallest(best, 5) == [] and what_if.smallest_together(best, 5) is None
+
+
+def test_wrong_wishes_are_said(explainer: Explainer, what_if: WhatIf) -> None:
+    name = what_if.attributes[0]
+    with pytest.raises(InputError, match=f"no attribute '{name}x': did you mean '{name}'|{name}"):
+        what_if.with_scores({name + "x": 0.5})
+    with pytest.raises(InputError, match="between 0 and 1"):
+        what_if.with_scores({name: 1.2})
+    with pytest.raises(InputError, match="must be a number"):
+        what_if.steered({name: float("nan")})
+    with pytest.raises(InputError, match="has this item already"):
+        what_if.smallest(int(explainer.seen(USER)[0]), 5)
+    with pytest.raises(InputError, match="k must be"):
+        what_if.smallest(1 if 1 not in explainer.seen(USER) else 2, 0)
