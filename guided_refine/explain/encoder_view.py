@@ -79,10 +79,14 @@ def through_encoder(explainer: Explainer, user: int, items: np.ndarray) -> Encod
     Exact up to 12 attributes, which takes 2 ** attributes runs of the encoder; beyond, ten random orders and their reverses.
     Raises `InputError` when no item is given.
     """
+    game = AttributeGame(explainer, user, _checked(explainer, items))
+    return shapley_values(game, list(explainer.scores.attributes))
+
+
+def shapley_values(game: AttributeGame, attributes: list[str]) -> EncoderView:
+    """The Shapley values of a game's players; see `through_encoder`."""
     import shap
 
-    items = _checked(explainer, items)
-    game = AttributeGame(explainer, user, items)
     m = game.attributes
     everything, nothing = np.ones((1, m)), np.zeros((1, m))
     exact = m <= EXACT
@@ -93,11 +97,11 @@ def through_encoder(explainer: Explainer, user: int, items: np.ndarray) -> Encod
             everything, max_evals=ORDERS * (2 * m + 1), silent=True
         )
     return EncoderView(
-        list(explainer.scores.attributes),
-        items,
+        attributes,
+        game.items,
         game(everything)[0],
         game(nothing)[0],
-        np.asarray(found.values)[0].reshape(m, len(items)).T,
+        np.asarray(found.values)[0].reshape(m, len(game.items)).T,
         exact,
     )
 
@@ -144,12 +148,17 @@ class AttributeGame:
     returns (coalitions, items). The collaborative columns are always as they are.
     """
 
-    def __init__(self, explainer: Explainer, user: int, items: np.ndarray) -> None:
+    def __init__(
+        self, explainer: Explainer, user: int, items: np.ndarray, history: np.ndarray | None = None
+    ) -> None:
+        """`history`: events in place of the user's own (`items` and `history` are item numbers)."""
         model = explainer.model.model
+        self.items = np.asarray(items, dtype=np.int64)
+        self._known: dict[bytes, np.ndarray] = {}
         self.encoder = model.encoder.eval()
         vectors = model.table.matrix().detach()
         self.attributes = len(explainer.scores.attributes)
-        recent = explainer.seen(user)[-self.encoder.context :]
+        recent = (explainer.seen(user) if history is None else history)[-self.encoder.context :]
         unique, places = np.unique(recent, return_inverse=True)
         # Only the history's rows enter the encoder: a coalition needs a small table of its own, not the catalog's.
         self.rows = vectors[torch.from_numpy(unique) - 1]
@@ -167,11 +176,25 @@ class AttributeGame:
 
     @torch.no_grad()
     def __call__(self, known: np.ndarray) -> np.ndarray:
-        masks = torch.from_numpy(np.asarray(known) > 0.5)
-        size = _rows(max(1, len(self.order)), self.rows.shape[1])
-        return torch.cat([self._scores(some) for some in masks.split(size)]).double().numpy()
+        masks = np.asarray(known) > 0.5
+        # The same coalitions are asked for again by curves and by shap itself.
+        new = {row.tobytes(): row for row in masks if row.tobytes() not in self._known}
+        if new:
+            size = _rows(max(1, len(self.order)), self.rows.shape[1])
+            rows = torch.from_numpy(np.stack(list(new.values())))
+            scores = torch.cat([self._scores(some) for some in rows.split(size)]).double().numpy()
+            self._known.update(zip(new, scores, strict=True))
+        return np.stack([self._known[row.tobytes()] for row in masks])
+
+    @torch.no_grad()
+    def state(self) -> np.ndarray:
+        """The user's state with every attribute known, float32 (width,)."""
+        return self._states(torch.ones(1, self.attributes, dtype=torch.bool))[0].numpy()
 
     def _scores(self, masks: Tensor) -> Tensor:
+        return self._states(masks) @ self.targets.T
+
+    def _states(self, masks: Tensor) -> Tensor:
         count, length = len(masks), len(self.order)
         m = self.attributes
         rows = self.rows.expand(count, *self.rows.shape).clone()
@@ -182,7 +205,7 @@ class AttributeGame:
         if self.term is not None:
             taste = torch.where(masks, self.taste, self.mean_user)
             states = states + self.term.of_scores(self.own.expand(count), taste[:, None])[:, 0]
-        return states @ self.targets.T
+        return states
 
 
 def _term(explainer: Explainer, user: int) -> Tensor:

@@ -52,8 +52,10 @@ class Explainer:
         )
 
     @classmethod
-    def open(cls, run: Path | str) -> Explainer:
+    def open(cls, run: Path | str, *, seed: int | None = None) -> Explainer:
         """Load what an explanation needs; SASRec where the run has it, else the first backbone with a refined model.
+
+        `seed`: whose model, by default the first of the run's seeds.
 
         Raises `InputError` when the folder is no run, or has no trained refined model yet (says what to run).
         """
@@ -63,7 +65,7 @@ class Explainer:
         folder = RunFolder(run)
         config = folder.config()
         backbone = explained_backbone(folder, config)
-        unit = folder.unit(backbone, "refined", config.all_seeds[0])
+        unit = folder.unit(backbone, "refined", config.all_seeds[0] if seed is None else seed)
         folder.check_files(folder.data, folder.scores("tuned").parent, unit)
         data = config.data
         dataset = load_dataset(

@@ -75,9 +75,10 @@ class WhatIf:
         then = self.now.copy()
         for name, value in scores.items():
             then[self._column(name)] = self._normalised(name, value)
-        return self._shifted(then - self.now)
+        return self.shifted(then - self.now)
 
-    def _shifted(self, shift: np.ndarray) -> Contributions:
+    def shifted(self, shift: np.ndarray) -> Contributions:
+        """All items' scores after the user's normalised scores moved by `shift` (attributes,)."""
         more = np.zeros(self.explainer.vectors.shape[1])
         more[-len(shift) :] = self.weight @ shift
         taste = self.explainer.user_term(self.user)
@@ -171,7 +172,7 @@ class WhatIf:
             self.attributes[a]: (self._score(a, self.now[a]), self._score(a, then[a]) if inside[a] else None)
             for a in moved.tolist()
         }
-        rank = int(self._shifted(shift).ranks(self.explainer.seen(self.user))[item - 1])
+        rank = int(self.shifted(shift).ranks(self.explainer.seen(self.user))[item - 1])
         size = float(np.linalg.norm(shift / self.spread))
         return Change(scores, size, bool(inside[moved].all()) and rare > 0, rare, rank)
 
