@@ -19,6 +19,7 @@ from typing import Any
 from guided_refine import __version__
 from guided_refine.config_file import load_config
 from guided_refine.errors import InputError, nearest
+from guided_refine.explain_commands import add_explain_verb, add_export_verb
 from guided_refine.files import is_disk_full, read_json, to_json
 from guided_refine.processes import launched
 from guided_refine.progress import Progress
@@ -176,21 +177,11 @@ def _parser() -> argparse.ArgumentParser:
     _common(p)
     p.set_defaults(do=_evaluate)
 
-    p = verbs.add_parser("explain", help="why these items for this user")
-    p.add_argument("run", type=_path, metavar="RUN")
-    p.add_argument("--user", required=True, metavar="U")
-    p.add_argument("--item", metavar="I")
-    p.add_argument("--k", type=_positive, default=None, help="how many items (default: explain.k)")
-    _common(p)
-    p.set_defaults(do=_explain)
+    p = verbs.add_parser("explain", help="why these items for this user; are the explanations true?")
+    add_explain_verb(p, _common)
 
     p = verbs.add_parser("export", help="a case study as one file")
-    p.add_argument("run", type=_path, metavar="RUN")
-    p.add_argument("--user", required=True, metavar="U")
-    p.add_argument("--format", required=True, choices=["html", "json", "md", "png"])
-    p.add_argument("--out", type=_path, required=True, metavar="FILE")
-    _common(p)
-    p.set_defaults(do=_export)
+    add_export_verb(p, _common)
 
     p = verbs.add_parser("add-items", help="vectors for items that a run has never seen, from their texts")
     p.add_argument("run", type=_path, metavar="RUN")
@@ -342,20 +333,6 @@ def _evaluate(args: argparse.Namespace) -> None:
     check = check_reference if is_reference(args.run) else check_run
     rows = check(args.run, progress=Progress(quiet=args.quiet))
     _print(rows) if args.json else print(format_check(rows))
-
-
-def _explain(args: argparse.Namespace) -> None:
-    from guided_refine.explain.text import explain_user, format_explanation
-
-    answer = explain_user(args.run, args.user, item=args.item, k=args.k)
-    _print(answer) if args.json else print(format_explanation(answer))
-
-
-def _export(args: argparse.Namespace) -> None:
-    from guided_refine.explain.export import export_case
-
-    path = export_case(args.run, args.user, args.format, args.out)
-    _print({"file": str(path)}) if args.json else print(path)
 
 
 def _add_items(args: argparse.Namespace) -> None:

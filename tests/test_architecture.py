@@ -9,8 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "guided_refine"
 ROOMS = [
-    "errors files strict_yaml machine resources progress config config_section config_remote config_file "
-    "devices processes runfolder workers",
+    "errors files strict_yaml machine resources progress config config_section config_llm config_teacher config_remote "
+    "config_file devices processes runfolder workers",
     "data",
     "scoring",
     "tuning",
@@ -19,7 +19,7 @@ ROOMS = [
     "evaluation",
     "reporting",
     "explain",
-    "pipeline check reference store_commands dashboard bench",
+    "pipeline check reference store_commands explain_commands dashboard bench",
     "cli",
     "__main__",
 ]

@@ -41,15 +41,10 @@ class Explainer:
     """The refined model of a run, opened to be taken apart; holds no language model."""
 
     def __init__(
-        self, folder: RunFolder, config: Config, dataset: Dataset, backbone: str, model: Backbone
+        self, folder: RunFolder, config: Config, dataset: Dataset, backbone: str, model: Backbone, seed: int
     ) -> None:
-        self.folder, self.config, self.dataset, self.backbone, self.model = (
-            folder,
-            config,
-            dataset,
-            backbone,
-            model,
-        )
+        self.folder, self.config, self.dataset = folder, config, dataset
+        self.backbone, self.model, self.seed = backbone, model, seed
 
     @classmethod
     def open(cls, run: Path | str, *, seed: int | None = None) -> Explainer:
@@ -65,7 +60,8 @@ class Explainer:
         folder = RunFolder(run)
         config = folder.config()
         backbone = explained_backbone(folder, config)
-        unit = folder.unit(backbone, "refined", config.all_seeds[0] if seed is None else seed)
+        seed = config.all_seeds[0] if seed is None else seed
+        unit = folder.unit(backbone, "refined", seed)
         folder.check_files(folder.data, folder.scores("tuned").parent, unit)
         data = config.data
         dataset = load_dataset(
@@ -74,7 +70,7 @@ class Explainer:
         model = Backbone.load(unit)
         if not isinstance(model.table, RefinedTable):
             raise InputError(f"{unit} holds no refined item table; delete the folder and run again")
-        return cls(folder, config, dataset, backbone, model)
+        return cls(folder, config, dataset, backbone, model, seed)
 
     # ---------------------------------------------------------------- names and numbers
 
@@ -90,7 +86,7 @@ class Explainer:
         return {
             "backbone": self.backbone,
             "variant": "refined",
-            "seed": self.config.all_seeds[0],
+            "seed": self.seed,
             "scorer": self.scores.model,
             "source": self.scores.source,
         }
@@ -137,14 +133,9 @@ class Explainer:
             None if taste is None else self._grouped(taste),
         )
 
-    def contributions_of(self, state: np.ndarray, taste: np.ndarray | None = None) -> Contributions:
-        """Scores of all items for any state (width,), of which `taste` is what the user term gave."""
-        return Contributions(
-            self.parts,
-            self.vectors @ state.astype(np.float64),
-            self._grouped(state),
-            None if taste is None else self._grouped(taste),
-        )
+    def contributions_of(self, state: np.ndarray) -> Contributions:
+        """Scores of all items for any state (width,)."""
+        return Contributions(self.parts, self.vectors @ state.astype(np.float64), self._grouped(state))
 
     @property
     def parts(self) -> list[str]:

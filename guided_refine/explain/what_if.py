@@ -72,18 +72,27 @@ class WhatIf:
 
         Attributes that are not named stay. Raises `InputError` for an unknown attribute or a score out of range.
         """
+        return self.shifted(self._shift_to(scores))
+
+    def changed(self, scores: Mapping[str, float], wishes: Mapping[str, float]) -> Contributions:
+        """Another taste and wishes at once, see `with_scores` and `steered`."""
+        shift = self._shift_to(scores)
+        return self.explainer.contributions_of(self._wished(self._state_after(shift), wishes))
+
+    def _shift_to(self, scores: Mapping[str, float]) -> np.ndarray:
         then = self.now.copy()
         for name, value in scores.items():
             then[self._column(name)] = self._normalised(name, value)
-        return self.shifted(then - self.now)
+        return then - self.now
+
+    def _state_after(self, shift: np.ndarray) -> np.ndarray:
+        state = self.explainer.state(self.user).astype(np.float64)
+        state[-len(shift) :] += self.weight @ shift
+        return state
 
     def shifted(self, shift: np.ndarray) -> Contributions:
         """All items' scores after the user's normalised scores moved by `shift` (attributes,)."""
-        more = np.zeros(self.explainer.vectors.shape[1])
-        more[-len(shift) :] = self.weight @ shift
-        taste = self.explainer.user_term(self.user)
-        assert taste is not None
-        return self.explainer.contributions_of(self.explainer.state(self.user) + more, taste + more)
+        return self.explainer.contributions_of(self._state_after(shift))
 
     def with_item_scores(self, item: int, scores: Mapping[str, float]) -> tuple[float, int]:
         """Score and rank that an item would have with other attribute scores in [0, 1], all else equal.
@@ -109,9 +118,14 @@ class WhatIf:
         worth one standard deviation of the user's scores. Unlike another taste this acts on the ranking directly, so more
         of a wish never means less of the attribute.
         """
-        state = self.explainer.state(self.user).astype(np.float64)
+        return self.explainer.contributions_of(
+            self._wished(self.explainer.state(self.user).astype(np.float64), wishes)
+        )
+
+    def _wished(self, state: np.ndarray, wishes: Mapping[str, float]) -> np.ndarray:
         vectors = self.explainer.vectors
         worth = float((vectors @ state).std())
+        state = state.copy()
         for name, strength in wishes.items():
             place = vectors.shape[1] - len(self.attributes) + self._column(name)
             spread = float(vectors[:, place].std())
@@ -119,7 +133,7 @@ class WhatIf:
                 raise InputError(f"the wish for '{name}' must be a number, not {strength}")
             if spread > 0:
                 state[place] += strength * worth / spread
-        return self.explainer.contributions_of(state)
+        return state
 
     # ---------------------------------------------------------------- the smallest change
 

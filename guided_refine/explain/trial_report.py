@@ -1,0 +1,210 @@
+"""The trial of a run's explanations as files: `RUN/explain/trial.json` with three plots, and as lines for a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from guided_refine.errors import InputError
+from guided_refine.explain.explainer import Explainer
+from guided_refine.explain.trial import VIEWS, try_explanations
+from guided_refine.files import read_json, sha256_file, write_json
+from guided_refine.progress import Progress
+from guided_refine.reporting.palette import BLACK, BLUE, GREY, ORANGE
+from guided_refine.reporting.style import label, legend_above, new_figure, save, styled
+from guided_refine.runfolder import RunFolder
+
+FOLDER, ANSWER = "explain", "trial.json"
+PLOTS = ("importance.png", "curves.png", "beeswarm.png")
+NAMED = {"direct": "direct", "encoder": "through the encoder", "random": "random order"}
+COLOURS = {"direct": ORANGE, "encoder": BLUE, "random": GREY}
+
+
+def explain_run(
+    run: Path | str, *, users: int = 100, seed: int = 0, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Hold the explanations of a run against its model on a sample of users, see `trial.try_explanations`.
+
+    Writes `explain/trial.json`, `importance.png`, `curves.png` and `beeswarm.png` into the run. Raises `InputError` when the
+    folder is no run, or has no trained refined model yet.
+    """
+    explainer = Explainer.open(run)
+    found = try_explanations(explainer, users=users, seed=seed, progress=progress)
+    found = {"model": explainer.about, "weights": _weights(explainer), **found}
+    folder = explainer.folder.root / FOLDER
+    draw_importance(found, folder / PLOTS[0])
+    draw_curves(found, folder / PLOTS[1])
+    draw_beeswarm(found, folder / PLOTS[2])
+    # Last, so that it never stands beside plots of another trial.
+    write_json(folder / ANSWER, found)
+    return found
+
+
+def read_trial(explainer: Explainer) -> dict[str, Any] | None:
+    """What `explain_run` left, where it is of the weights that the run has now; else None."""
+    path = explainer.folder.root / FOLDER / ANSWER
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = read_json(path)
+    return found if found.get("weights") == _weights(explainer) else None
+
+
+def _weights(explainer: Explainer) -> str:
+    unit = RunFolder(explainer.folder.root).unit(explainer.backbone, "refined", explainer.seed)
+    return sha256_file(unit / "model.safetensors")
+
+
+def verdict(found: dict[str, Any]) -> str:
+    """Whether the explanations beat random ones, in one sentence with its numbers.
+
+    >>> entry = {"mean": 0.2, "lower": 0.1, "upper": 0.3, "holds": True}
+    >>> other = {"mean": 0.1, "lower": -0.1, "upper": 0.3, "holds": False}
+    >>> curves = {"direct": {"deletion": other}, "encoder": {"deletion": entry}}
+    >>> verdict({"curves": curves, "sample": {"users": 50, "of": 900}}).partition("random order ")[2]
+    '(50 of 900 users): through the encoder by 0.200 [0.100, 0.300]; direct NOT shown, 0.100 [-0.100, 0.300].'
+    """
+    told = []
+    for view in sorted(VIEWS, key=lambda view: not found["curves"][view]["deletion"]["holds"]):
+        entry = found["curves"][view]["deletion"]
+        if entry["mean"] is None:
+            raise InputError("the trial holds no user; explain more users")
+        numbers = f"{entry['mean']:.3f} [{entry['lower']:.3f}, {entry['upper']:.3f}]"
+        told.append(f"{NAMED[view]} {'by ' if entry['holds'] else 'NOT shown, '}{numbers}")
+    sample = found["sample"]
+    return (
+        "Taking attributes away in the order the explanation names them lowers the score faster than in random order "
+        f"({sample['users']} of {sample['of']} users): {'; '.join(told)}."
+    )
+
+
+def format_trial(found: dict[str, Any]) -> str:
+    """The trial as lines for a terminal."""
+    rows = sorted(found["importance"], key=lambda row: -row["encoder"]["share"])
+    monotone = {row["attribute"]: row for row in found["monotone"]}
+    space = max(len(label(row["attribute"], 40)) for row in rows)
+    lines = [
+        verdict(found),
+        "",
+        f"{'':{space}}  {'share of what attributes do':^27}   one deviation more of it in the user's scores",
+        f"{'attribute':{space}}  {'direct':>8} {'through the encoder':>18}   moves its mean in the top 10 by (deviations)",
+    ]
+    for row in rows:
+        response = monotone[row["attribute"]]
+        lines.append(
+            f"{label(row['attribute'], 40):{space}}  {row['direct']['share']:8.1%} {row['encoder']['share']:18.1%}   "
+            f"{_number(response)}{'' if response['holds'] else '  (not shown)'}"
+        )
+    lines += [
+        "",
+        f"The two views rank the attributes alike: correlation {_number(found['agreement'])}.",
+        "After one event of the history is left out, explanations keep their order: correlation "
+        + ", ".join(f"{NAMED[view]} {_number(found['stability'][view])}" for view in VIEWS)
+        + "; random ones would have 0.",
+        f"Background: {found['background']}. "
+        + ("Shapley values are exact." if found["exact"] else "Shapley values are of ten random orders."),
+    ]
+    return "\n".join(
+        part for line in lines for part in textwrap.wrap(line, 110, drop_whitespace=False) or [""]
+    )
+
+
+def _number(entry: dict[str, Any]) -> str:
+    if entry["mean"] is None:
+        return "unknown"
+    return f"{entry['mean']:+.2f} [{entry['lower']:+.2f}, {entry['upper']:+.2f}]"
+
+
+# ------------------------------------------------------------------------------------------------ plots
+
+
+@styled
+def draw_importance(found: dict[str, Any], path: Path) -> Path:
+    """Mean absolute contribution of each attribute with its interval, both views."""
+    rows = sorted(found["importance"], key=lambda row: row["encoder"]["mean"])
+    figure, ((axes,),) = new_figure(1, 1, (6.4, 0.9 + 0.36 * len(rows)))
+    places = np.arange(len(rows))
+    shown = {}
+    for view, shift in (("encoder", 0.2), ("direct", -0.2)):
+        mean = np.array([row[view]["mean"] for row in rows])
+        ends = np.array([[row[view]["lower"], row[view]["upper"]] for row in rows]).T
+        bars = axes.barh(places + shift, mean, 0.36, color=COLOURS[view])
+        axes.errorbar(mean, places + shift, xerr=np.abs(ends - mean), fmt="none", ecolor=BLACK, lw=0.8)
+        shown[NAMED[view]] = bars
+    axes.set_yticks(places, [label(row["attribute"]) for row in rows])
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("mean absolute contribution to the score")
+    legend_above(figure, list(shown.values()), list(shown))
+    return save(figure, path)
+
+
+@styled
+def draw_curves(found: dict[str, Any], path: Path) -> Path:
+    """Mean score while attributes are taken away, or put back, in the order of an explanation or at random."""
+    figure, (panels,) = new_figure(1, 2, (7.2, 3.0), sharey=True)
+    shown: dict[str, Any] = {}
+    for axes, kind, title in zip(
+        panels,
+        ("deletion", "insertion"),
+        ("taken away (lower is better)", "put back (higher is better)"),
+        strict=True,
+    ):
+        for name in ("random", "direct", "encoder"):
+            curve = found["curve_means"][f"{kind}_{name}"]
+            shown[NAMED[name]] = axes.plot(curve, "o-", ms=3, color=COLOURS[name])[0]
+        axes.set_title(f"Attributes {title}")
+        axes.set_xlabel("how many")
+    panels[0].set_ylabel("mean score of the first item")
+    legend_above(figure, list(shown.values()), list(shown))
+    return save(figure, path)
+
+
+@styled
+def draw_beeswarm(found: dict[str, Any], path: Path) -> Path:
+    """What each attribute did (Shapley value) for each user of the sample, coloured by the item's score."""
+    order = np.argsort([row["encoder"]["mean"] for row in found["importance"]])
+    values = np.array(found["points"]["encoder"])
+    scores = np.array(found["points"]["item_score"], dtype=np.float64)
+    figure, ((axes,),) = new_figure(1, 1, (6.8, 0.9 + 0.36 * len(order)))
+    points = None
+    for place, column in enumerate(order):
+        height = place + _spread_out(values[:, column])
+        points = axes.scatter(
+            values[:, column],
+            height,
+            c=scores[:, column],
+            cmap="viridis",
+            vmin=0,
+            vmax=1,
+            s=9,
+            lw=0,
+            plotnonfinite=True,
+        )
+    axes.axvline(0, color=GREY, lw=0.8)
+    axes.set_yticks(range(len(order)), [label(found["importance"][a]["attribute"]) for a in order])
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("what the attribute did to the score of the first item, through the encoder")
+    if points is not None:
+        figure.colorbar(points, ax=axes, label="the item's score")
+    return save(figure, path)
+
+
+def _spread_out(values: np.ndarray, bins: int = 40) -> np.ndarray:
+    """Heights from -0.35 to 0.35 such that points of nearly the same value stand side by side.
+
+    >>> _spread_out(np.array([0.0, 0.0, 0.0, 1.0])).round(3).tolist()
+    [0.0, 0.117, -0.117, 0.0]
+    """
+    heights = np.zeros(len(values))
+    if not len(values) or values.min() == values.max():
+        cells = np.zeros(len(values), dtype=int)
+    else:
+        cells = np.digitize(values, np.linspace(values.min(), values.max(), bins))
+    most = max(np.bincount(cells).max(initial=1), 1)
+    for cell in np.unique(cells):
+        inside = np.flatnonzero(cells == cell)
+        steps = np.array([(n + 1) // 2 * (1 if n % 2 else -1) for n in range(len(inside))])
+        heights[inside] = 0.35 * steps / most
+    return heights

@@ -1,0 +1,124 @@
+"""`guided-refine explain` and `export`: what a run's recommendations come from, from the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from guided_refine.errors import InputError
+from guided_refine.files import to_json
+from guided_refine.progress import Progress
+
+
+def add_explain_verb(p: argparse.ArgumentParser, common: Callable[[argparse.ArgumentParser], None]) -> None:
+    """Arguments of `explain`; `common` adds what every command has."""
+    p.add_argument("run", type=Path, metavar="RUN")
+    p.add_argument(
+        "--user", metavar="U", help="explain this user's list; without it the run's explanations are tried"
+    )
+    p.add_argument("--item", metavar="I", help="explain this item too")
+    p.add_argument("--k", type=_count, default=None, help="how many items (default: explain.k)")
+    p.add_argument("--instead-of", metavar="J", help="why --item and not this one")
+    p.add_argument(
+        "--taste",
+        action="append",
+        default=[],
+        metavar="NAME=SCORE",
+        help="the list with another user score, 0 to 1",
+    )
+    p.add_argument(
+        "--more", action="append", default=[], metavar="NAME", help="the list with more of an attribute"
+    )
+    p.add_argument("--less", action="append", default=[], metavar="NAME", help="the list with less of it")
+    p.add_argument(
+        "--smallest",
+        action="store_true",
+        help="the smallest change that brings --item into the list, or out of it",
+    )
+    p.add_argument(
+        "--sample", type=_count, default=None, metavar="N", help="users to try explanations on (100)"
+    )
+    common(p)
+    p.set_defaults(do=_explain)
+
+
+def add_export_verb(p: argparse.ArgumentParser, common: Callable[[argparse.ArgumentParser], None]) -> None:
+    """Arguments of `export`."""
+    p.add_argument("run", type=Path, metavar="RUN")
+    p.add_argument("--user", required=True, metavar="U")
+    p.add_argument("--format", required=True, choices=["html", "json", "md", "png"])
+    p.add_argument("--out", type=Path, required=True, metavar="FILE")
+    common(p)
+    p.set_defaults(do=_export)
+
+
+#: What a plain wish weighs: half as much as all else together, see `WhatIf.steered`.
+WISH = 0.5
+
+
+def _explain(args: argparse.Namespace) -> None:
+    asked = [args.item, args.instead_of, *args.taste, *args.more, *args.less, args.smallest or None, args.k]
+    if args.user is None:
+        if any(one is not None for one in asked):
+            raise InputError(
+                "--item, --k, --instead-of, --taste, --more, --less and --smallest need --user U"
+            )
+        _try(args)
+        return
+    if args.sample is not None:
+        raise InputError("--sample is for explanations of a run; leave out --user or --sample")
+    from guided_refine.explain.explainer import Explainer
+    from guided_refine.explain.questions import Question, ask, format_answer
+    from guided_refine.explain.text import explanation, format_explanation
+
+    explainer = Explainer.open(args.run)
+    question = Question(
+        item=args.item,
+        instead_of=args.instead_of,
+        scores=dict(_pair(text) for text in args.taste),
+        wishes=dict.fromkeys(args.more, WISH) | dict.fromkeys(args.less, -WISH),
+        smallest=args.smallest,
+    )
+    if question.instead_of or question.scores or question.wishes or question.smallest:
+        answer = ask(explainer, args.user, question, args.k or explainer.config.explain.k)
+        print(to_json(answer) if args.json else format_answer(answer))
+        return
+    answer = explanation(explainer, args.user, item=args.item, k=args.k)
+    print(to_json(answer) if args.json else format_explanation(answer))
+
+
+def _try(args: argparse.Namespace) -> None:
+    from guided_refine.explain.trial_report import FOLDER, explain_run, format_trial
+
+    found = explain_run(args.run, users=args.sample or 100, progress=Progress(quiet=args.quiet))
+    if args.json:
+        print(to_json(found))
+    else:
+        print(format_trial(found))
+        print(f"Plots and numbers: {args.run / FOLDER}")
+
+
+def _export(args: argparse.Namespace) -> None:
+    from guided_refine.explain.export import export_case
+
+    path = export_case(args.run, args.user, args.format, args.out)
+    print(to_json({"file": str(path)}) if args.json else path)
+
+
+def _pair(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError as error:
+        raise InputError(f"--taste {text}: expected NAME=SCORE, such as humour=0.9") from error
+
+
+def _count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return number

@@ -1,0 +1,86 @@
+"""Answers to questions about a list: consistent with the explanation, JSON-ready, and in words with their numbers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from guided_refine.errors import InputError
+from guided_refine.explain.explainer import Explainer
+from guided_refine.explain.questions import Question, ask, format_answer
+from guided_refine.explain.text import WIDTH, cells, explanation
+from guided_refine.runfolder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def explainer(finished: RunFolder) -> Explainer:
+    return Explainer.open(finished.root)
+
+
+@pytest.fixture(scope="module")
+def listed(explainer: Explainer) -> list[dict[str, object]]:
+    return explanation(explainer, "u6", k=5)["recommendations"]
+
+
+def test_why_this_and_not_that(explainer: Explainer, listed: list[dict[str, object]]) -> None:
+    first, third = listed[0], listed[2]
+    answer = ask(explainer, "u6", Question(item=first["item_id"], instead_of=third["item_id"]), 5)
+    margin = answer["margin"]
+    assert (margin["item"]["rank"], margin["instead_of"]["rank"]) == (1, 3)
+    assert margin["lead"] == pytest.approx(first["score"] - third["score"], abs=1e-6)
+    assert sum(part["value"] for part in margin["parts"]) == pytest.approx(margin["lead"], rel=1e-3, abs=1e-5)
+    text = format_answer(answer)
+    assert f"{margin['lead']:.3f} ahead of" in text and "sum to the difference" in text
+
+
+def test_a_list_then_says_where_items_stand_now(
+    explainer: Explainer, listed: list[dict[str, object]]
+) -> None:
+    name = explainer.scores.attributes[0]
+    answer = ask(explainer, "u6", Question(scores={name: 0.9}, wishes={name: 1.0}), 5)
+    found = answer["list"]
+    assert [item["rank"] for item in found["items"]] == [1, 2, 3, 4, 5]
+    now = {item["item_id"]: item["rank"] for item in listed}
+    for item in found["items"]:
+        assert item["rank_now"] == now.get(item["item_id"], item["rank_now"])
+        assert item["item_id"] in now or item["rank_now"] > 5
+    assert "0.90" in format_answer(answer) and "was" in format_answer(answer)
+
+
+def test_the_smallest_change_says_in_or_out(explainer: Explainer, listed: list[dict[str, object]]) -> None:
+    inside = ask(explainer, "u6", Question(item=listed[1]["item_id"], smallest=True), 5)["smallest"]
+    assert inside["wanted"] == "out" and all(row["rank"] > 5 for row in inside["alone"])
+    ranks = explainer.contributions(6).ranks(explainer.seen(6))
+    item = next(
+        str(explainer.dataset.item_ids[i - 1])
+        for i in range(1, explainer.dataset.n_items + 1)
+        if ranks[i - 1] == 8 and i not in explainer.seen(6)
+    )
+    answer = ask(explainer, "u6", Question(item=item, smallest=True), 5)
+    assert answer["smallest"]["wanted"] == "in"
+    assert all(row["rank"] <= 5 for row in answer["smallest"]["alone"])
+    text = format_answer(answer)
+    assert "What would bring it into the top 5" in text and " sd; " in text
+
+
+def test_answers_can_be_written_and_fit_a_terminal(
+    explainer: Explainer, listed: list[dict[str, object]]
+) -> None:
+    name = explainer.scores.attributes[1]
+    question = Question(
+        item=listed[3]["item_id"], instead_of=listed[0]["item_id"], wishes={name: -0.5}, smallest=True
+    )
+    answer = ask(explainer, "u6", question, 5)
+    assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+    text = format_answer(answer)
+    assert "\x1b" not in text
+    assert all(cells(line) <= WIDTH for line in text.splitlines())
+
+
+def test_a_question_without_its_item_is_refused(explainer: Explainer) -> None:
+    for question in (Question(instead_of="i1"), Question(smallest=True)):
+        with pytest.raises(InputError, match="--item"):
+            ask(explainer, "u6", question, 5)
+    with pytest.raises(InputError, match="no item"):
+        ask(explainer, "u6", Question(item="i1", instead_of="nothing like it"), 5)
