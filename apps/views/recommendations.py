@@ -3,6 +3,7 @@
 from typing import Any
 
 import dashboard_charts as charts
+import dashboard_questions as questions
 import dashboard_ui as ui
 import numpy as np
 import pandas as pd
@@ -155,6 +156,8 @@ def main() -> None:
     with right:
         taste(explainer, answer)
     recommendations(answer)
+    questions.why_not(explainer, user, answer["recommendations"])
+    questions.what_if(explainer, user, k, answer["recommendations"])
     beside_base(answer, _base(explainer, str(folder.root), id(explainer), user, k))
 
 

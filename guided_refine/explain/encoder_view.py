@@ -168,7 +168,7 @@ class AttributeGame:
         self.term = model.term if isinstance(model.term, GuidedUserTerm) else None
         if self.term is not None:
             self.own = explainer.model_user(user)
-            everyone, events = explainer.everyone()
+            everyone, events = explainer.everyone
             with torch.no_grad():
                 every = self.term.scores(everyone, events[:, None])[:, 0]
                 self.mean_user = every.mean(dim=0)

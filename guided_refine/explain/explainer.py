@@ -170,6 +170,7 @@ class Explainer:
 
         return torch.tensor([self._model_users.get(self.dataset.user_ids[user], -1)])
 
+    @cached_property
     def everyone(self) -> tuple[Tensor, Tensor]:
         """All users as the model numbers them, and how many events a test prediction sees of each; both (users,)."""
         import torch

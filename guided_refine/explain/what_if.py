@@ -16,7 +16,7 @@ import numpy as np
 
 from guided_refine.errors import InputError, nearest
 from guided_refine.explain.contributions import Contributions
-from guided_refine.explain.explainer import Explainer
+from guided_refine.explain.explainer import Explainer, Profile
 from guided_refine.explain.reach import Reach, reach_alone, reach_together
 from guided_refine.refine.table import RefinedTable
 from guided_refine.refine.users import GuidedUserTerm
@@ -64,6 +64,10 @@ class WhatIf:
             )
         self.explainer, self.user, self.term, self.table = explainer, user, term, table
         self.attributes = list(explainer.scores.attributes)
+
+    def scores_now(self) -> dict[str, float]:
+        """The user's scores in [0, 1]: the language model's, and the catalog's mean where it has not scored the user."""
+        return {name: self._said(a) for a, name in enumerate(self.attributes)}
 
     # ---------------------------------------------------------------- another taste
 
@@ -183,7 +187,7 @@ class WhatIf:
         )
         rare = float(shares[moved].min()) if len(moved) else 1.0
         scores = {
-            self.attributes[a]: (self._score(a, self.now[a]), self._score(a, then[a]) if inside[a] else None)
+            self.attributes[a]: (self._said(a), self._score(a, then[a]) if inside[a] else None)
             for a in moved.tolist()
         }
         rank = int(self.shifted(shift).ranks(self.explainer.seen(self.user))[item - 1])
@@ -200,7 +204,7 @@ class WhatIf:
     @cached_property
     def everyone(self) -> np.ndarray:
         """Normalised scores of all users when the test is made, (users, attributes)."""
-        users, events = self.explainer.everyone()
+        users, events = self.explainer.everyone
         return self.term.scores(users, events[:, None])[:, 0].double().numpy()
 
     @property
@@ -235,6 +239,15 @@ class WhatIf:
         row = np.full(len(self.attributes), np.nan)
         row[column] = value
         return float(self.term.normaliser.apply(row[None])[0, column])
+
+    def _said(self, column: int) -> float:
+        profile = self._profile
+        # Beyond the ends of the normalisation many scores are one, so the way back would not give what was said.
+        return self._score(column, self.now[column]) if profile.estimated else profile.rows[column]["score"]
+
+    @cached_property
+    def _profile(self) -> Profile:
+        return self.explainer.profile(self.user)
 
     def _score(self, column: int, normalised: float) -> float:
         """The score in [0, 1] that has this normalised form; the nearest end beyond the map's ends."""

@@ -94,7 +94,7 @@ def test_recommendations_follow_the_user_and_the_number_of_items(
     app.selectbox(key="user").select("u7").run()
     app.slider[0].set_value(3).run()
     answer = explain_user(finished.root, "u7", k=3)
-    history, refined, base = (d.value for d in app.dataframe)
+    history, _, refined, base = (d.value for d in app.dataframe)
     assert history.iloc[:, 0].tolist() == [h["title"] for h in reversed(answer["history"])]
     assert refined["item"].tolist() == [r["title"] for r in answer["recommendations"]]
     assert len(base) == 3
@@ -156,3 +156,29 @@ def test_the_app_never_reaches_for_a_language_model() -> None:
                 assert not name.startswith(("transformers", "peft", "torch", "guided_refine.tuning")), file
                 assert "language_model" not in name, file
                 assert not any(part.startswith("_") for part in name.split(".") if part != "__future__"), file
+
+
+def test_a_moved_slider_ranks_anew(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    from guided_refine.explain.explainer import Explainer
+    from guided_refine.explain.questions import Question, ask
+
+    app = page(finished.root, "recommendations", monkeypatch)
+    explainer = Explainer.open(finished.root)
+    user, name = explainer.dataset.user_ids[0], explainer.scores.attributes[2]
+    tables = len(app.dataframe)
+    app.slider(key=f"taste {user} {name}").set_value(0.95).run()
+    assert not app.exception and len(app.dataframe) == tables
+    expected = ask(explainer, user, Question(scores={name: 0.95}), explainer.config.explain.k)["list"][
+        "items"
+    ]
+    shown = next(frame.value for frame in app.dataframe if "before" in frame.value.columns)
+    assert shown["item"].tolist() == [item["title"] or item["item_id"] for item in expected]
+    assert shown["before"].tolist() == [item["rank_now"] for item in expected]
+
+
+def test_two_items_are_held_against_each_other(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = page(finished.root, "recommendations", monkeypatch)
+    app.selectbox(key="that").set_value(3).run()
+    assert not app.exception and "the bars sum to that" in text_of(app)
+    app.selectbox(key="that").set_value(0).run()
+    assert "Choose two different items" in text_of(app)

@@ -46,7 +46,7 @@ def test_an_unknown_attribute_is_the_mean_everywhere_it_goes_in(explainer: Expla
         state = model.encoder.last(
             seen[None, -model.encoder.context :], torch.tensor([min(len(seen), 8)]), vectors
         )
-        users, events = explainer.everyone()
+        users, events = explainer.everyone
         every = model.term.scores(users, events[:, None])[:, 0]
         taste = every[user].clone()
         taste[column] = every[:, column].mean()

@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from tiny_run import SILENT
 
 from guided_refine.errors import InputError
 from guided_refine.explain.explainer import Explainer
@@ -42,6 +43,17 @@ def test_another_taste_is_what_the_model_makes_of_other_scores(explainer: Explai
     found = what_if.with_scores(wanted)
     np.testing.assert_allclose(found.score, expected, rtol=1e-4, atol=1e-5)
     assert not np.allclose(found.score, explainer.contributions(USER).score, atol=1e-4)
+
+
+def test_scores_now_are_those_of_the_profile(explainer: Explainer, what_if: WhatIf) -> None:
+    rows = explainer.profile(USER).rows
+    assert list(what_if.scores_now().values()) == pytest.approx([row["score"] for row in rows])
+    silent = WhatIf(explainer, SILENT)
+    assert silent.now.tolist() == [0] * len(rows), (
+        "the model takes the catalog's mean for a user without scores"
+    )
+    mean = np.nanmean(explainer.scores.item_value, axis=0)
+    assert list(silent.scores_now().values()) == pytest.approx(mean.tolist(), abs=1e-5)
 
 
 def test_nothing_changed_is_as_it_was(explainer: Explainer, what_if: WhatIf) -> None:
