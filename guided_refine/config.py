@@ -14,7 +14,9 @@ from pydantic import (
     model_validator,
 )
 
-from guided_refine.config_remote import RemoteOptions, check_address, is_address
+from guided_refine.config_llm import LLMOptions, check_digits
+from guided_refine.config_remote import check_address, is_address
+from guided_refine.config_section import Device
 from guided_refine.config_section import Section as _Section
 from guided_refine.errors import nearest
 from guided_refine.files import sha256_json
@@ -37,7 +39,6 @@ BASELINES = ("random", "popularity", "popularity_last_week", "item_knn", "ease")
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 
 
 class DataConfig(_Section):
@@ -61,31 +62,6 @@ class DataConfig(_Section):
     split: Literal["leave_one_out", "global_time"] = "leave_one_out"
     valid_share: float = Field(0.1, gt=0, lt=0.5)
     test_share: float = Field(0.1, gt=0, lt=0.5)
-
-
-class LLMOptions(_Section):
-    """How a language model is loaded, prompted and run."""
-
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    device: Device = "auto"
-    revision: str | None = None
-    allow_download: bool = Field(False, description="let transformers reach the hub")
-    chat: Literal["auto", "never"] = Field(
-        "auto", description="use the tokenizer's chat template where it has one"
-    )
-    batch_tokens: int = Field(8192, ge=64, description="tokens in one forward pass")
-    text_tokens: int = Field(256, ge=8, description="an item's text is cut to this many tokens")
-    event_tokens: int = Field(16, ge=2, description="an event in a history is cut to this many tokens")
-    history_events: int = Field(
-        30, ge=2, description="a user score reads at most this many most recent events"
-    )
-    snapshots: int = Field(4, ge=1, description="points along a training history at which users are scored")
-    # builtin only
-    hidden: int = Field(128, ge=16, multiple_of=2)
-    layers: int = Field(4, ge=1)
-    vocabulary: int = Field(4096, ge=300)
-    pretrain_epochs: int = Field(12, ge=1, description="builtin's pre-training: a minute or two on two cores")
-    remote: RemoteOptions = RemoteOptions()
 
 
 class TuneConfig(_Section):
@@ -358,6 +334,11 @@ class Config(_Section):
             raise ValueError(
                 "tune.enabled: a remote model cannot be tuned, its weights are elsewhere; set tune.enabled=false"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _digits(self) -> Config:
+        check_digits(self.llm_options, remote=self.is_remote, tuned=self.tune.enabled)
         return self
 
     @property

@@ -41,8 +41,9 @@ def check_convergence(
 
     The restart has a fresh optimiser, new random draws, the settings of the first training and a third of its epochs, all of
     which it spends. Where the first training lowered its learning rate on a standstill the restart does too, as often as it
-    stands still, and a standstill is a third as long: otherwise the full rate, which throws a finished model back, takes all
-    the epochs there are. As in every training its best epoch counts, so a little luck is on its side. `model` stays as it is.
+    stands still, and a standstill is a third as long: otherwise the full rate, which throws a finished model back, takes
+    all the epochs there are. As in every training its best epoch counts, so a little luck is on its side. `model` stays as
+    it is.
 
     Returns `epochs` of the restart, validation NDCG@10 `before` and `after`, their difference `mean` with its paired
     bootstrap interval over users (`lower`, `upper`), `relative` to `before`, and `holds`, see `converged`.

@@ -1,187 +1,42 @@
-"""Attribute scores held against a known truth: rank correlation and area under the curve, with intervals.
-
-The truth is a table `item_id, attribute, value` (CSV or Parquet), value real or 0/1: what made an embedded sample,
-tags that people gave, labels of one's own. A map (CSV, JSON, YAML) says which of its names is which attribute of
-the run, and whether it is reversed.
-"""
+"""Attribute scores held against a known truth: rank correlation, area under the curve, and what their spread is worth."""
 
 from __future__ import annotations
 
-import csv
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from guided_refine.errors import InputError, nearest
+from guided_refine.errors import InputError
 from guided_refine.evaluation.agreement import WeightedRanks, area_under_curve, spearman
 from guided_refine.evaluation.rows import finite
+from guided_refine.evaluation.spread import format_spread, worth_of_spread
 from guided_refine.evaluation.statistics import resampling_weights, summarise
+from guided_refine.evaluation.truth_table import AVERAGE, FEWEST_ITEMS, Truth, read_truth
 from guided_refine.files import read_parquet
-from guided_refine.strict_yaml import parse_yaml
 
-COLUMNS = ("item_id", "attribute", "value")
 SOURCES = ("bag_of_words", "untuned", "tuned")
 PAIRS = (("tuned", "untuned"), ("untuned", "bag_of_words"), ("tuned", "bag_of_words"))
-FEWEST_ITEMS = 10
 
 
-@dataclass(frozen=True)
-class Truth:
-    """Known values, `table` (items, attributes) with NaN where nothing is known, and what was dropped and why."""
+def item_scores(run: Path | str, column: str = "value") -> dict[str, pd.DataFrame]:
+    """Item scores of a run by source, each (items, attributes), indexed by item id; from `scores.parquet`.
 
-    table: pd.DataFrame
-    dropped: dict[str, int] = field(default_factory=dict)
-
-    def is_binary(self, attribute: str) -> bool:
-        """True where all known values are 0 or 1."""
-        return bool(self.table[attribute].dropna().isin([0.0, 1.0]).all())
-
-
-def read_truth(
-    path: Path | str,
-    attributes: Sequence[str],
-    item_ids: Sequence[str],
-    *,
-    map_file: Path | str | None = None,
-    only_known: bool = False,
-    strict: bool = False,
-) -> Truth:
-    """Read a truth table and bring it onto the run's attributes and items.
-
-    Without a map the file's attribute names must be the run's; `only_known` drops the others instead (for a truth
-    that came with the data, whatever attributes the run chose). With a map, names that it leaves out are dropped.
-    Rows with an unknown item, a value that is not a finite number, or an (item, attribute) met before are dropped
-    and counted, or stop under `strict`.
-
-    Raises `InputError`: file or column missing, unknown attribute (with the nearest right name), nothing left.
+    `column`: "value", or "spread".
     """
-    path = Path(path)
-    rows = _read_table(path, COLUMNS)
-    rows = rows.assign(item_id=rows["item_id"].astype(str), attribute=rows["attribute"].astype(str))
-    sign = _signs(path, rows, attributes, map_file, only_known)
-    dropped: dict[str, int] = {}
-
-    def keep(rows: pd.DataFrame, good: pd.Series, reason: str) -> pd.DataFrame:
-        bad = rows[~good]
-        if len(bad) and strict and reason != "attribute not compared":
-            raise InputError(f"{path}, row {int(bad.index[0]) + 2}: {reason} ({len(bad)} such rows)")
-        if len(bad):
-            dropped[reason] = len(bad)
-        return rows[good]
-
-    rows = keep(rows, rows["attribute"].isin(sign), "attribute not compared")
-    rows = keep(rows, rows["item_id"].isin(set(item_ids)), "item not in the catalog")
-    value = pd.to_numeric(rows["value"], errors="coerce").astype(float)
-    rows = rows.assign(value=value)
-    rows = keep(rows, value.abs() < np.inf, "value is not a number")
-    rows = rows.assign(name=rows["attribute"], attribute=rows["attribute"].map(lambda name: sign[name][0]))
-    rows = keep(rows, ~rows.duplicated(["item_id", "attribute"]), "item and attribute given before")
-    if rows.empty:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in dropped.items())
-        raise InputError(f"{path} has no row that can be used ({reasons or 'the table is empty'})")
-    table = rows.pivot(index="item_id", columns="attribute", values="value")
-    truth = Truth(table[[a for a in attributes if a in table]], dropped)
-    for ours, direction in sign.values():
-        if direction < 0 and ours in truth.table:
-            # A reversed 0/1 stays 0/1; a reversed real value changes its sign.
-            truth.table[ours] = float(truth.is_binary(ours)) - truth.table[ours]
-    return truth
-
-
-def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    if path.suffix == ".parquet":
-        frame = read_parquet(path)
-    else:
-        try:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-        except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise InputError(f"{path} is not a CSV file in UTF-8 ({error})") from error
-    for column in columns:
-        if column not in frame:
-            raise InputError(
-                f"{path} has no column '{column}' (it has {', '.join(map(str, frame.columns))}); "
-                f"expected {', '.join(columns)}"
-            )
-    return frame
-
-
-def _signs(
-    path: Path, rows: pd.DataFrame, attributes: Sequence[str], map_file: Path | str | None, only_known: bool
-) -> dict[str, tuple[str, int]]:
-    """The file's name of an attribute -> (ours, +1 or -1)."""
-    theirs = sorted(set(rows["attribute"]))
-    if map_file is None:
-        known = [name for name in theirs if name in attributes]
-        for name in theirs:
-            if name not in attributes and not (only_known and known):
-                raise InputError(
-                    f"{path}: the run has no attribute '{name}': {nearest(name, attributes)} "
-                    "(or say which is meant with --map)"
-                )
-        return {name: (name, 1) for name in known}
-    signs = read_map(map_file)
-    for name, (ours, _) in signs.items():
-        if ours not in attributes:
-            raise InputError(f"{map_file}: the run has no attribute '{ours}': {nearest(ours, attributes)}")
-        if name not in theirs:
-            raise InputError(f"{map_file}: {path.name} has no attribute '{name}': {nearest(name, theirs)}")
-    return signs
-
-
-def read_map(path: Path | str) -> dict[str, tuple[str, int]]:
-    """Read a map from a file's attribute names to the run's: name -> (attribute, +1 or -1 where reversed).
-
-    JSON or YAML: `{"funny": "humour", "cosy": {"attribute": "darkness", "sign": -1}}`; CSV: a header, then their
-    name, our attribute and optionally the sign, in this order. Raises `InputError` when it is anything else.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        raw = _rows_of_map(text) if path.suffix == ".csv" else parse_yaml(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is neither JSON nor YAML: {' '.join(str(error).split())}") from error
-    raw = raw if isinstance(raw, dict) else {}
-    entries = {str(k): v if isinstance(v, dict) else {"attribute": v} for k, v in raw.items()}
-    signs = {}
-    for name, entry in entries.items():
-        ours, sign = entry.get("attribute"), str(entry.get("sign") or 1).lstrip("+")
-        if not isinstance(ours, str) or sign not in ("1", "-1"):
-            raise InputError(f"{path}: '{name}' needs an attribute of the run and a sign of 1 or -1")
-        signs[name] = (ours, int(sign))
-    if not signs:
-        raise InputError(
-            f"{path} must map names to attributes, such as  funny: humour  (CSV: name,attribute,sign)"
-        )
-    return signs
-
-
-def _rows_of_map(text: str) -> dict[str, dict[str, str]]:
-    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if any(row)]
-    return {row[0]: dict(zip(("attribute", "sign"), row[1:], strict=False)) for row in rows[1:]}
-
-
-def item_scores(run: Path | str) -> dict[str, pd.DataFrame]:
-    """Item scores of a run by source, each (items, attributes), indexed by item id; from `scores.parquet`."""
     path = Path(run) / "scores.parquet"
     if not path.exists():
         raise InputError(
             f"{path} does not exist; make it with: guided-refine run CONFIG --out {shlex.quote(str(run))}"
         )
-    rows = read_parquet(path, ["kind", "id", "attribute", "source", "value"])
+    rows = read_parquet(path, ["kind", "id", "attribute", "source", column])
     rows = rows[rows["kind"] == "item"]
     order = list(dict.fromkeys(rows["attribute"]))
     return {
-        str(source): part.pivot(index="id", columns="attribute", values="value")[order].rename(index=str)
+        str(source): part.pivot(index="id", columns="attribute", values=column)[order].rename(index=str)
         for source, part in rows.groupby("source", sort=False)
     }
 
@@ -202,8 +57,9 @@ def compare_with_truth(
 
     `bag_of_words`: further scores beside, columns item_id and the attributes. Returns what `truth.json` holds:
     `file`, `dropped` (reason -> rows), `rows` (attribute, source, n, positives, spearman and auc with `_lower` and
-    `_upper`; auc only where values are 0/1) and `differences` (attribute, source, against, measure, mean, lower,
-    upper, p). The attribute `mean of all` averages over attributes, all on the same resampled items.
+    `_upper`; auc only where values are 0/1), `differences` (attribute, source, against, measure, mean, lower, upper, p) and
+    `spread` (see `worth_of_spread`). The attribute `mean of all` averages over attributes, all on the same resampled
+    items.
     """
     scores = item_scores(run)
     if bag_of_words is not None:
@@ -214,6 +70,9 @@ def compare_with_truth(
         path, list(first.columns), list(first.index), map_file=map_file, only_known=only_known, strict=strict
     )
     answer = recovery(truth, scores, bootstrap=bootstrap, confidence=confidence, seed=seed)
+    answer["spread"] = worth_of_spread(
+        truth, scores, item_scores(run, "spread"), bootstrap=bootstrap, confidence=confidence, seed=seed
+    )
     return {"file": Path(path).name, "dropped": truth.dropped, "confidence": confidence, **answer}
 
 
@@ -252,9 +111,6 @@ def recovery(
             numbers = {"mean": gain.mean, "lower": gain.lower, "upper": gain.upper, "p": gain.p}
             changes.append(head | {k: finite(v) for k, v in numbers.items()})
     return {"rows": rows, "differences": changes}
-
-
-AVERAGE = "mean of all"
 
 
 def _usable(truth: Truth, scores: dict[str, pd.DataFrame], name: str) -> pd.Index:
@@ -358,6 +214,7 @@ def format_truth(answer: dict[str, Any]) -> str:
         shown = [_interval(row, measure) for measure in ("spearman", "auc")]
         n = row.get("n", "")
         lines.append(f"{row['attribute']:21} {row['source']:13} {n!s:>5}  {shown[0]:24} {shown[1]}".rstrip())
+    lines += format_spread(answer)
     lines += [f"{count} rows dropped: {reason}" for reason, count in answer["dropped"].items()]
     return "\n".join(lines)
 

@@ -57,8 +57,11 @@ def _check_width(plan: Plan, base_width: int) -> None:
 
 
 def check_model(plan: Plan) -> None:
-    """Refuse a language model that cannot score; `builtin` is made to fit."""
-    if plan.config.llm == "builtin" or plan.is_scored():
+    """Refuse a language model that cannot score; `builtin` is made to fit, where its teacher can teach."""
+    if plan.is_scored():
+        return
+    if plan.config.llm == "builtin":
+        plan.teacher.check(plan.attributes)
         return
     if plan.config.is_remote:
         from guided_refine.scoring.remote.endpoint import read_key

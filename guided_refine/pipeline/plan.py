@@ -20,6 +20,7 @@ from guided_refine.processes import launched
 from guided_refine.runfolder import RunFolder
 from guided_refine.scoring.attributes import AttributeSet, load_attributes
 from guided_refine.scoring.builtin import RECIPE_VERSION
+from guided_refine.scoring.builtin.teachers import Teacher, choose_teacher
 from guided_refine.scoring.prompt import PROMPT_VERSION
 from guided_refine.scoring.remote.questions import scores_depend_on
 
@@ -162,6 +163,11 @@ class Plan:
         beside = self.config_folder / self.config.llm
         return str(beside) if beside.is_dir() else self.config.llm
 
+    @property
+    def teacher(self) -> Teacher:
+        """Who makes the labels of `builtin`; its path starts from the config's own folder."""
+        return choose_teacher(self.config.llm_options.teacher, self.config_folder)
+
     # ---------------------------------------------------------------- keys
 
     @staticmethod
@@ -190,7 +196,7 @@ class Plan:
         """What the untuned scores depend on."""
         inputs: dict[str, Any] = {
             "llm": self.config.llm,
-            "options": self.config.llm_options.model_dump(mode="json", exclude={"remote"}),
+            "options": self.config.llm_options.model_dump(mode="json", exclude={"remote", "teacher"}),
             "attributes": self.attributes.sha256,
             "prompt": PROMPT_VERSION,
             "data": self.key(self.data_inputs),
@@ -200,6 +206,8 @@ class Plan:
         spec = Path(self.model_spec).expanduser()
         if self.config.llm == "builtin":
             inputs |= {"seed": self.config.seed, "recipe": RECIPE_VERSION}
+            if not self.config.llm_options.teacher.is_words:
+                inputs |= self.teacher.recipe
         elif spec.is_dir():
             from guided_refine.scoring.language_model import folder_fingerprint
 

@@ -108,6 +108,7 @@ class Stages:
                 self.config.llm_options,
                 self.folder.builtin,
                 seed=self.config.seed,
+                teacher=self.plan.teacher,
                 progress=self.progress,
             )
             return _files_in(folder)

@@ -11,6 +11,7 @@ import pandas as pd
 from guided_refine.evaluation.truth import SOURCES
 from guided_refine.reporting.markdown import escape, interval, listed, number, signed, table
 from guided_refine.reporting.runfiles import RunFiles
+from guided_refine.reporting.spread_section import spread_lines
 from guided_refine.reporting.style import SOURCE_NAMES, label
 from guided_refine.scoring.summary import FLAT, REDUNDANT, redundant_pairs
 
@@ -35,6 +36,10 @@ def scorer_section(run: RunFiles) -> list[str]:
             "is not controlled here: it may know well-known items, and even their ratings, by name. The untuned "
             "and shuffled variants say how much of a gain depends on the scores."
         )
+    if run.config.llm_options.digits == "hard":
+        knows += " A score is the **most probable digit**, not the mean."
+    if run.config.llm_options.calibration == "content_free":
+        knows += " Distributions are **calibrated** by what the model says of texts that say nothing."
     lines = ["## Attribute scores", "", knows, ""]
     counts = list(_flatten(run.summary.get("counts", {})))
     if counts:
@@ -169,6 +174,7 @@ def truth_section(run: RunFiles) -> list[str]:
             f"Without a number for some source (too few items, one value only, or flat scores): {shown}.",
             "",
         ]
+    lines += spread_lines(run.truth)
     dropped = run.truth.get("dropped") or {}
     if dropped:
         lines += [

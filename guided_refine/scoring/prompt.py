@@ -149,7 +149,7 @@ def build_prompt(
     *,
     chat: Literal["auto", "never"] = "auto",
 ) -> PromptPlan:
-    """Tokenise the segments for items or users (DESIGN idea 2).
+    """Tokenise the segments for items or users.
 
     With `chat="auto"` a tokenizer's chat template, where it has one, wraps them: instructions, definitions and text
     go into the user's turn, and the header of the assistant's turn becomes part of every slot.

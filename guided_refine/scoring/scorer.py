@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from guided_refine.config import LLMOptions
 from guided_refine.data.dataset import Dataset
 from guided_refine.progress import Progress, Task
 from guided_refine.scoring.attributes import AttributeSet
+from guided_refine.scoring.digit_rule import DigitRule
 from guided_refine.scoring.histories import HistoryTexts, all_snapshots, flat_positions
 from guided_refine.scoring.jobs import Job, batches, demand, lacking, tokens
 from guided_refine.scoring.prompt import PromptPlan, build_prompt, tokenise_texts
@@ -22,6 +23,8 @@ from guided_refine.scoring.store import Pair, Reader, ScoreStore, StoredScore
 from guided_refine.scoring.waiting import Forecast, Pause
 
 if TYPE_CHECKING:
+    import torch
+
     from guided_refine.scoring.language_model import LanguageModel
     from guided_refine.scoring.slots import SlotReader
 
@@ -86,10 +89,11 @@ def score_dataset(
     source: str,
     progress: Progress | None = None,
 ) -> tuple[AttributeScores, ScoringSummary]:
-    """Score every item from its text and every user along his history (DESIGN ideas 2 and 3).
+    """Score every item from its text and every user along his history.
 
     Only pairs of text and attribute that `store` lacks are computed: an added attribute costs its own column, an added
-    item its own row. Items without text get NaN. `source` ("untuned" or "tuned") names the scores.
+    item its own row. Items without text get NaN. `source` ("untuned" or "tuned") names the scores. `options.digits` and
+    `options.calibration` say how a score comes of the digits; hard scores are stored beside the soft ones.
 
     Raises `InputError` when the tokenizer has no single-token digits, the context is too short (the sentence names the
     numbers), or the model gives logits that are not finite.
@@ -146,6 +150,7 @@ class Scorer:
         self._lm = language_model
         self._attributes = attributes
         self._options = options
+        self._rule = DigitRule.of(options)
         self._store = store
         self._cut_off = cut_off
         self._summary = summary
@@ -173,7 +178,7 @@ class Scorer:
             for key, (ids, _) in zip(keys, rows, strict=True)
             if key is not None
         }
-        return _work(plan, list(jobs.values())), keys
+        return self._work(plan, list(jobs.values())), keys
 
     def users(self, dataset: Dataset) -> UserScores:
         """Scores at every snapshot, each from the events before it only."""
@@ -205,7 +210,10 @@ class Scorer:
         if histories.events < self._options.history_events:
             self._summary.histories_cut = int((position > histories.events).sum())
         keys = [key_of[int(u), int(p)] for u, p in zip(who, position, strict=True)]
-        return _work(plan, jobs), who, position, keys
+        return self._work(plan, jobs), who, position, keys
+
+    def _work(self, plan: PromptPlan, jobs: list[Job]) -> Work:
+        return Work(plan, jobs, _hashes(plan, self._rule))
 
     # ------------------------------------------------------------------ keys
 
@@ -267,10 +275,13 @@ class Scorer:
         forecast: Forecast,
     ) -> list[Job]:
         """Compute and store what these jobs lack; returns those that another process is computing, or has by now."""
+        import torch
+
         from guided_refine.scoring.slots import SlotReader
 
         chosen = work.plan.select(lacks)
         reader: SlotReader | None = None
+        prior: torch.Tensor | None = None
         others: list[Job] = []
         self._lm.model.eval()
         for batch in batches(jobs, chosen.slot_tokens, self._options.batch_tokens):
@@ -281,8 +292,11 @@ class Scorer:
             mine = [part for job in batch if (part := job.only(claim.granted)) is not None]
             others += [job for job in batch if not claim.granted.issuperset(job.keys)]
             if mine:
-                reader = reader or SlotReader(self._lm.model, chosen)
-                self._read(work, reader, lacks, mine, known)
+                if reader is None:
+                    reader = SlotReader(self._lm.model, chosen)
+                    with torch.no_grad():
+                        prior = self._rule.prior(reader, self._lm.tokenizer)
+                self._read(work, reader, prior, lacks, mine, known)
                 forecast.add(sum(tokens(job, chosen) for job in mine))
             task.advance(sum(not np.isnan(known[key][0, lacks[0]]) for job in batch for key in job.keys))
         return others
@@ -291,42 +305,46 @@ class Scorer:
         self,
         work: Work,
         reader: SlotReader,
+        prior: torch.Tensor | None,
         lacks: tuple[int, ...],
         jobs: list[Job],
         known: dict[str, np.ndarray],
     ) -> None:
         import torch
 
-        from guided_refine.scoring.slots import soft_scores
-
         with torch.no_grad():
             read = reader.digit_logits([job.text for job in jobs], [job.reads for job in jobs])
-            value, spread = (part.cpu().numpy() for part in soft_scores(read.logits))
+            value, spread = (part.cpu().numpy() for part in self._rule.scores(read.logits, prior))
         self._summary.passes += 1
         keys = [key for job in jobs for key in job.keys]
         self._summary.scored += len(keys) * len(lacks)
         who = Reader(
             self._lm.name, self._lm.fingerprint, self._lm.base_fingerprint, work.plan.kind, work.plan.sha256
         )
-        self._store.put_many(
-            StoredScore(
-                key,
-                work.hashes[a],
-                float(value[row, i]),
-                float(spread[row, i]),
-                self._cut_off,
-                work.plan.names[a],
-                who,
-            )
-            for row, key in enumerate(keys)
-            for i, a in enumerate(lacks)
-        )
+
+        def rows(hashes: list[str], values: np.ndarray) -> Iterator[StoredScore]:
+            for row, key in enumerate(keys):
+                for i, a in enumerate(lacks):
+                    value, deviation = float(values[row, i]), float(spread[row, i])
+                    name = work.plan.names[a]
+                    yield StoredScore(key, hashes[a], value, deviation, self._cut_off, name, who)
+
+        stored = list(rows(work.hashes, value))
+        if self._rule.digits == "hard":
+            # Soft ones cost nothing now: tuning needs them, and whoever turns back finds them. What is there stays.
+            hashes, soft = _hashes(work.plan, self._rule.soft), self._rule.soft.scores(read.logits, prior)[0]
+            there = self._store.get_many(keys, [hashes[a] for a in lacks])
+            stored += [
+                one for one in rows(hashes, soft.cpu().numpy()) if (one.text, one.attribute) not in there
+            ]
+        self._store.put_many(stored)
         for row, key in enumerate(keys):
             known[key][0, list(lacks)], known[key][1, list(lacks)] = value[row], spread[row]
 
 
-def _work(plan: PromptPlan, jobs: list[Job]) -> Work:
-    return Work(plan, jobs, [plan.attribute_sha256(a) for a in range(len(plan.names))])
+def _hashes(plan: PromptPlan, rule: DigitRule) -> list[str]:
+    """The store's keys of a plan's attributes."""
+    return [rule.attribute_key(plan.attribute_sha256(a)) for a in range(len(plan.names))]
 
 
 def _columns(rows: Sequence[np.ndarray | None], attributes: int) -> tuple[np.ndarray, np.ndarray]:

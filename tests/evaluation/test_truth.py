@@ -12,7 +12,8 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from guided_refine.errors import InputError
-from guided_refine.evaluation.truth import compare_with_truth, read_map, read_truth
+from guided_refine.evaluation.truth import compare_with_truth
+from guided_refine.evaluation.truth_table import read_map, read_truth
 
 N = 120
 ITEMS = [f"i{i}" for i in range(N)]

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 from run_builder import EVIL_TITLE, build_run
 
+from guided_refine.config_file import parse_config
 from guided_refine.errors import InputError
 from guided_refine.files import read_json
 from guided_refine.reporting.report import write_report
+from guided_refine.reporting.runfiles import RunFiles
+from guided_refine.reporting.score_sections import scorer_section
+from guided_refine.reporting.spread_section import spread_lines
 
 PLOTS = {"change", "gains", "deciles", "strata", "distributions", "recovery", "training", "tuning"}
 
@@ -62,10 +66,29 @@ def test_scores_are_judged(report: str) -> None:
     assert "unknown item\\|pipe | 7" in report
 
 
+def test_unusual_digits_are_named(report: str, tmp_path: Path) -> None:
+    assert "most probable digit" not in report and "calibrated" not in report
+    options = {"digits": "hard", "calibration": "content_free"}
+    config = parse_config({"name": "toy", "tune": {"enabled": False}, "llm_options": options})
+    text = "\n".join(scorer_section(RunFiles(tmp_path, config)))
+    assert "**most probable digit**" in text and "**calibrated**" in text
+
+
 def test_truth_is_reported_in_words(report: str) -> None:
     assert "## Do the scores mean what they say?" in report
     assert "**pace below 0.65 with tuned scores**" in report
     assert "humour" in report.split("Spearman correlation")[1]
+
+
+def test_the_worth_of_spread_is_reported_and_decides_what_it_is_called(report: str) -> None:
+    assert "**Is the spread worth anything?**" in report
+    assert "so it may be shown as confidence" not in report  # all spreads of this run are the same
+    row = {"source": "tuned", "n": 40, "correlation": 0.31, "lower": 0.12, "upper": 0.5}
+    rows = [{"attribute": name, **row} for name in ("humour", "mean of all")]
+    text = "\n".join(spread_lines({"spread": {"rows": rows, "tracks_error": {"tuned": True}}}))
+    assert "| mean of all | 0.31 [0.12, 0.50] |" in text
+    assert "The spread of tuned scores tracks their error (rank correlation +0.31 [+0.12, +0.50])" in text
+    assert spread_lines({"rows": [], "differences": []}) == []  # the truth of a run of an earlier version
 
 
 def test_titles_cannot_break_the_page(report: str) -> None:

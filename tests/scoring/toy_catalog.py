@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
+from guided_refine.config import LLMOptions
+from guided_refine.data.dataset import Dataset, from_frames
 from guided_refine.scoring.attributes import Attribute, AttributeSet
+
+OPTIONS = LLMOptions(hidden=32, layers=2, vocabulary=400, pretrain_epochs=3, history_events=5, text_tokens=32)
+"""Pre-training of seconds."""
 
 
 def attributes() -> AttributeSet:
@@ -39,3 +45,14 @@ def catalog(seed: int = 0, n: int = 120) -> tuple[list[str], np.ndarray]:
         rest = rng.choice(["tram", "harbour", "piano", "orchard", "ticket", "lamp"], size=4)
         texts.append(" ".join([pole, *rng.permutation(company)[:2], *rest]))
     return texts, funny
+
+
+def dataset(n: int = 60, *, shuffle: int | None = None) -> Dataset:
+    """`catalog` as a dataset of five users; `shuffle` draws other interactions."""
+    texts, _ = catalog(n=n)
+    items = pd.DataFrame(
+        {"item_id": [f"i{i}" for i in range(n)], "title": [f"Film {i}" for i in range(n)], "text": texts}
+    )
+    rng = np.random.default_rng(0 if shuffle is None else shuffle)
+    rows = [(f"u{u}", f"i{i}") for u in range(5) for i in rng.permutation(n)[:6]]
+    return from_frames("toy", items, pd.DataFrame(rows, columns=["user_id", "item_id"]))

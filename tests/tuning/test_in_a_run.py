@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from tiny_run import make_run
@@ -12,12 +13,16 @@ from toy_shop import make_attributes
 
 from guided_refine.config import Config, TuneConfig
 from guided_refine.config_file import parse_config
+from guided_refine.files import sha256_json
 from guided_refine.pipeline.plan import Plan
 from guided_refine.pipeline.tuning import tune_run
 from guided_refine.pipeline.units import load_unit, run_dataset, run_scores
 from guided_refine.progress import Progress
 from guided_refine.refine.kept_base import KeptBase
 from guided_refine.runfolder import RunFolder
+from guided_refine.scoring.language_model import load_language_model
+from guided_refine.scoring.scorer import score_dataset
+from guided_refine.scoring.store import ScoreStore
 
 PLAIN = {
     "name": "x",
@@ -55,7 +60,9 @@ def test_keys_of_other_tasks_are_refused() -> None:
     assert TuneConfig(task="like_dislike", like_threshold=4.0).like_threshold == 4.0
 
 
-def test_a_run_tunes_on_what_its_base_leaves_open(tiny_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("digits", ["soft", "hard"])
+def test_a_run_tunes_on_what_its_base_leaves_open(tiny_folder: Path, tmp_path: Path, digits: str) -> None:
+    """A run that keeps hard digits is tuned by soft ones too: they fix the scale that the objective reads in."""
     attributes = make_attributes()
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(attributes.model_dump(mode="json")), encoding="utf-8")
     folder = make_run(
@@ -70,6 +77,7 @@ def test_a_run_tunes_on_what_its_base_leaves_open(tiny_folder: Path, tmp_path: P
             "text_tokens": 24,
             "event_tokens": 8,
             "history_events": 4,
+            "digits": digits,
         },
         tune={"task": "base_recommender", "steps": 2, "batch_size": 4, "negatives": 6, "dropout": 0},
     )
@@ -81,6 +89,15 @@ def test_a_run_tunes_on_what_its_base_leaves_open(tiny_folder: Path, tmp_path: P
     base = load_unit(plan, plan.tune_base)
     dataset = run_dataset(plan)
     value = run_scores(plan, dataset, "untuned")["untuned"].item_value
+    if digits == "hard":
+        soft = plan.config.llm_options.model_copy(update={"digits": "soft"})
+        model = load_language_model(str(tiny_folder), soft)
+        with ScoreStore(tmp_path / "fresh.sqlite") as store:
+            value = score_dataset(model, dataset, plan.attributes, soft, store, source="untuned")[
+                0
+            ].item_value
+        assert (8 * value != (8 * value).round()).any()
+    assert manifest["made_from"]["item_scores"] == sha256_json(np.nan_to_num(value, nan=-1).tolist())
     kept = KeptBase(base, dataset, value, plan.config.refine)
     assert manifest["made_from"]["base"] == [kept.fingerprint, kept.weight]
     assert manifest["cut_off"] == dataset.split.cut_off

@@ -26,8 +26,10 @@ pipeline_tag: text-generation
 A Llama-shaped language model of {parameters:,} parameters, {body:,} of them beside the embeddings, trained in minutes
 on the texts of one catalog ({catalog}, {items:,} items) and on one attribute set ({domain}, version {version}).
 
+{teacher}
+
 It has **no knowledge of the world**. All it knows is which words of this catalog go together, and which of them go
-together with the words of the attributes' own definitions. It does not know what a title stands for, what a brand is
+together with what its teacher said. It does not know what a title stands for, what a brand is
 famous for, or what a word means that the catalog never explains. Its scores say whether the method works end to end; for
 scores that rest on knowledge, use a language model from a hub.
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ from guided_refine.scoring.builtin.bag_of_words import poles
 from guided_refine.scoring.builtin.curriculum import Curriculum, Step
 from guided_refine.scoring.builtin.folder import Checkpoint, is_finished, save_folder
 from guided_refine.scoring.builtin.start import start_weights
-from guided_refine.scoring.builtin.teacher import WeakLabels, digit_distributions, weak_labels
+from guided_refine.scoring.builtin.teacher import WeakLabels, digit_distributions
+from guided_refine.scoring.builtin.teachers import Teacher, Words, choose_teacher
 from guided_refine.scoring.builtin.tokenizer import train_tokenizer
 from guided_refine.scoring.histories import event_text
 from guided_refine.scoring.prompt import PROMPT_VERSION, build_prompt, generation_lines, tokenise_texts
@@ -51,23 +52,27 @@ def train_builtin(
     out: Path,
     *,
     seed: int,
+    teacher: Teacher | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Train the builtin model on the catalog's texts and return its folder `out`, loadable as any Hugging Face model.
 
-    Reads `dataset.items` only, no interaction. A finished folder is left as it is; a killed training goes on after
-    the last whole epoch and ends with the same weights. Runs on the CPU whatever `options.device` says.
+    Reads `dataset.items` only, no interaction. `teacher` makes the labels (default: the one that `options` name, its
+    path relative to the working folder). A finished folder is left as it is; a killed training goes on after the
+    last whole epoch and ends with the same weights. Runs on the CPU whatever `options.device` says.
 
-    Raises `InputError` when no item has a text or a checkpoint is damaged.
+    Raises `InputError` when no item has a text, a checkpoint is damaged, or the teacher has nothing to teach.
     """
     progress = progress or Progress(quiet=True)
-    key = _key(dataset, attributes, options, seed)
+    teacher = teacher or choose_teacher(options.teacher)
+    recipe = teacher.recipe
+    key = _key(dataset, attributes, options, seed, recipe)
     if is_finished(out, key):
         return out
     out.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        training = _Training(dataset, attributes, options, seed)
+        training = _Training(dataset, attributes, options, seed, teacher, progress)
         training.run(Checkpoint(out, key), progress)
     body = sum(p.numel() for p in training.model.model.layers.parameters())
     card = {
@@ -78,9 +83,11 @@ def train_builtin(
         "domain": attributes.domain,
         "version": attributes.version,
         "attributes": ", ".join(a.label for a in attributes.attributes),
+        "teacher": teacher.sentence,
     }
     done = {
         "key": key,
+        "recipe": {"version": RECIPE_VERSION, **recipe},
         "epochs": training.epochs_done,
         "curve": training.curve,
     }
@@ -89,7 +96,9 @@ def train_builtin(
     return out
 
 
-def _key(dataset: Dataset, attributes: AttributeSet, options: LLMOptions, seed: int) -> str:
+def _key(
+    dataset: Dataset, attributes: AttributeSet, options: LLMOptions, seed: int, recipe: dict[str, Any]
+) -> str:
     kept = (
         "text_tokens",
         "event_tokens",
@@ -99,22 +108,30 @@ def _key(dataset: Dataset, attributes: AttributeSet, options: LLMOptions, seed: 
         "vocabulary",
         "pretrain_epochs",
     )
-    return sha256_json(
-        {
-            "version": [RECIPE_VERSION, PROMPT_VERSION],
-            "titles": dataset.titles,
-            "texts": dataset.texts,
-            "attributes": attributes.sha256,
-            "options": {name: getattr(options, name) for name in kept},
-            "seed": seed,
-        }
-    )
+    inputs = {
+        "version": [RECIPE_VERSION, PROMPT_VERSION],
+        "titles": dataset.titles,
+        "texts": dataset.texts,
+        "attributes": attributes.sha256,
+        "options": {name: getattr(options, name) for name in kept},
+        "seed": seed,
+    }
+    # Models made before there was a choice keep their key.
+    return sha256_json(inputs if recipe == Words.recipe else {**inputs, **recipe})
 
 
 class _Training:
     """Tokenizer, labels, model, optimiser, and the loss of each kind of step."""
 
-    def __init__(self, dataset: Dataset, attributes: AttributeSet, options: LLMOptions, seed: int) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        attributes: AttributeSet,
+        options: LLMOptions,
+        seed: int,
+        teacher: Teacher,
+        progress: Progress,
+    ) -> None:
         texts = dataset.texts
         if not any(texts):
             raise InputError(
@@ -124,7 +141,7 @@ class _Training:
         self.options = options
         self.tokenizer = train_tokenizer(tokenizer_texts(texts, attributes), options.vocabulary)
         self.plans = {kind: build_prompt(self.tokenizer, attributes, kind) for kind in ("item", "user")}
-        self.labels: WeakLabels = weak_labels(texts, attributes, seed=seed)
+        self.labels: WeakLabels = teacher.labels(dataset, attributes, seed=seed, progress=progress)
         events = [event_text(t, x) for t, x in zip(dataset.titles, texts, strict=True)]
         self.events = [ids for ids, _ in tokenise_texts(self.tokenizer, events, options.event_tokens)]
         self.model = fresh_model(options, self.tokenizer)
@@ -187,8 +204,8 @@ class _Training:
 
     def _item_loss(self, step: Step) -> torch.Tensor:
         texts = self._ids(step.texts)
-        value, sure = self.labels.value[step.items], self.labels.confidence[step.items]
-        return self._slot_loss(self.readers["item", step.definitions], texts, None, value, sure)
+        labels = self.labels.of(step.items)
+        return self._slot_loss(self.readers["item", step.definitions], texts, None, labels)
 
     def _user_loss(self, step: Step) -> torch.Tensor:
         newline = self.plans["user"].newline
@@ -203,21 +220,19 @@ class _Training:
             reads.append([ends[p - 1] for p in points])
             values += [self.curriculum.taste_value(history, p) for p in points]
         value = np.stack(values)
-        return self._slot_loss(
-            self.readers["user", step.definitions], texts, reads, value, np.ones_like(value)
-        )
+        labels = WeakLabels(value, np.ones_like(value))
+        return self._slot_loss(self.readers["user", step.definitions], texts, reads, labels)
 
     def _slot_loss(
         self,
         reader: SlotReader,
         texts: list[list[int]],
         reads: list[list[int]] | None,
-        value: np.ndarray,
-        sure: np.ndarray,
+        labels: WeakLabels,
     ) -> torch.Tensor:
         """Soft cross-entropy at the digits, and the mass that slots give to anything but digits."""
-        target = torch.from_numpy(digit_distributions(value, sure)).float()
-        weight = torch.from_numpy(sure).float()
+        target = torch.from_numpy(digit_distributions(labels.value, labels.confidence, labels.width)).float()
+        weight = torch.from_numpy(labels.confidence).float()
         answer = reader.digit_logits(texts, reads, inside=True)
         each = -(target * torch.log_softmax(answer.logits, dim=-1)).sum(-1)
         assert answer.inside is not None
@@ -263,7 +278,7 @@ class _Training:
                 for token in range(len(self.tokenizer))
             ]
         )
-        start_weights(self.model, list(self.plans.values()), ids, self.labels.value, groups, seed=seed)
+        start_weights(self.model, list(self.plans.values()), ids, self.labels.ranks, groups, seed=seed)
 
 
 def schedule(step: int, total: int) -> float:

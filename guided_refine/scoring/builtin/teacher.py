@@ -1,4 +1,4 @@
-"""The builtin model's teacher: weak labels per item and attribute, from the catalog and the definitions alone.
+"""The builtin model's usual teacher: weak labels per item and attribute, from the catalog and the definitions alone.
 
 An item's evidence for an attribute is how often it uses words of the high pole less how often it uses words of the
 low pole. Most items use few of them, so the evidence is spread through the catalog (in the spirit of label
@@ -37,23 +37,42 @@ class WeakLabels:
     """What the teacher believes; all shaped (n_items, attributes).
 
     `value` in (0, 1): the item's rank in the catalog, so that values are spread evenly. `confidence` in [0, 1]: 0 where
-    neither a pole word nor a word that keeps company with one was found.
+    neither a pole word nor a word that keeps company with one was found. Other teachers may give values that are no
+    ranks, and say in `width` how many digits their bells are wide; without it the confidence says so.
     """
 
     value: np.ndarray
     confidence: np.ndarray
+    width: np.ndarray | None = None
+
+    @property
+    def ranks(self) -> np.ndarray:
+        """`value` where it is a rank already, else each value's rank in the catalog, in (0, 1)."""
+        from scipy.stats import rankdata
+
+        return self.value if self.width is None else (rankdata(self.value, axis=0) - 0.5) / len(self.value)
+
+    def of(self, items: Sequence[int]) -> WeakLabels:
+        """The labels of some items."""
+        rows = list(items)
+        width = None if self.width is None else self.width[rows]
+        return WeakLabels(self.value[rows], self.confidence[rows], width)
 
 
-def digit_distributions(value: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+def digit_distributions(
+    value: np.ndarray, confidence: np.ndarray, width: np.ndarray | None = None
+) -> np.ndarray:
     """Label distributions over the digits 1..9, shape (..., 9): a bell around `value`, the wider the less is known.
+
+    `width` is the bell's deviation in digits, shaped as `value`; by default 0.75 (sure) to 1.5 (not at all).
 
     >>> mass = digit_distributions(np.array([0.5]), np.array([1.0]))
     >>> mass.shape, int(mass.argmax()) + 1, round(float(mass.sum()), 6)
     ((1, 9), 5, 1.0)
     """
     centre = 1 + 8 * value[..., None]
-    width = 1.5 - 0.75 * confidence[..., None]
-    mass = np.exp(-0.5 * ((np.arange(1, 10) - centre) / width) ** 2)
+    deviation = 1.5 - 0.75 * confidence[..., None] if width is None else width[..., None]
+    mass = np.exp(-0.5 * ((np.arange(1, 10) - centre) / deviation) ** 2)
     return mass / mass.sum(axis=-1, keepdims=True)
 
 
@@ -100,7 +119,7 @@ def _company(counts: WordCounts, weights: np.ndarray, target: np.ndarray, seed: 
 
     n = len(target)
     folds = np.random.default_rng(seed).permutation(n) % _FOLDS
-    weighted, kept = _tf_idf(counts.matrix)
+    weighted, kept = tf_idf(counts.matrix)
     answer = np.zeros_like(target)
     if not kept.any() or n < 2 * _FOLDS:
         return answer
@@ -115,7 +134,7 @@ def _company(counts: WordCounts, weights: np.ndarray, target: np.ndarray, seed: 
     return answer
 
 
-def _tf_idf(matrix: csr_matrix) -> tuple[csr_matrix, np.ndarray]:
+def tf_idf(matrix: csr_matrix) -> tuple[csr_matrix, np.ndarray]:
     """Sublinear tf-idf, and which columns stand in enough texts to learn from."""
     from scipy.sparse import diags
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from guided_refine.config import RemoteOptions
+from guided_refine.config_remote import RemoteOptions
 from guided_refine.scoring.remote.budget import Budget
 from guided_refine.scoring.remote.pace import Pace, pause
 from guided_refine.scoring.remote.parsing import Reading, read_json, read_lines, read_logprobs, soft_score

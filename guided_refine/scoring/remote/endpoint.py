@@ -9,7 +9,7 @@ import urllib.parse
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
-from guided_refine.config import RemoteOptions
+from guided_refine.config_remote import RemoteOptions
 from guided_refine.errors import InputError
 from guided_refine.scoring.remote.trouble import Trouble, judge
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,6 +11,14 @@ from guided_refine.scoring.remote.asking import Answer
 from guided_refine.scoring.remote.questions import MODES, Form, Mode, Question
 from guided_refine.scoring.remote.workload import KINDS, Asked, Workload
 from guided_refine.scoring.store import Reader, ScoreStore, StoredScore
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A question that another process has taken on; `row` (2, attributes) is what it has found, None until then."""
+
+    question: Question
+    row: np.ndarray | None
 
 
 class Keeper:
@@ -25,9 +34,29 @@ class Keeper:
 
     def known(self, keys: Iterable[str]) -> dict[str, np.ndarray]:
         """Value and spread, shape (2, attributes), of every text of which the store has a score; NaN for what it lacks."""
+        return self._rows(self._store.get_many(keys, self._hashes))
+
+    def taken(self, question: Question, *, partly: bool = False) -> Elsewhere | None:
+        """Take a question on, so that no other process asks it at the same time; None where it is now this one's to ask.
+
+        With `partly` a question that has some of its scores is still to be asked: what a process knew to be incomplete.
+        Without it such scores came from another process meanwhile, and stand.
+        """
+        claim = self._store.claim([question.key], self._hashes, partly=partly)
+        if question.key in claim.granted:
+            return None
+        return Elsewhere(question, self._rows(claim.scores).get(question.key))
+
+    def release(self, questions: Iterable[Question]) -> None:
+        """Let go of questions that got no score, so that another process may try them."""
+        keys = [question.key for question in questions]
+        if keys:
+            self._store.release(keys)
+
+    def _rows(self, scores: Mapping[tuple[str, str], tuple[float, float]]) -> dict[str, np.ndarray]:
         column = {sha256: a for a, sha256 in enumerate(self._hashes)}
         found: dict[str, np.ndarray] = {}
-        for (key, attribute), (value, spread) in self._store.get_many(keys, self._hashes).items():
+        for (key, attribute), (value, spread) in scores.items():
             row = found.setdefault(key, np.full((2, len(column)), np.nan))
             row[:, column[attribute]] = value, spread
         return found

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from guided_refine.config import RemoteOptions
+from guided_refine.config_remote import RemoteOptions
 from guided_refine.files import sha256_json
 from guided_refine.scoring.attributes import AttributeSet
 from guided_refine.scoring.prompt import RULES, Kind, written_prompt

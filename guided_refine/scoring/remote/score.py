@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from guided_refine.config import RemoteOptions
+from guided_refine.config_remote import RemoteOptions
 from guided_refine.errors import InputError
-from guided_refine.progress import Progress
+from guided_refine.progress import Progress, Task
 from guided_refine.scoring.remote.asking import Answer, Asker, Exhausted, Stopped, Tally
 from guided_refine.scoring.remote.budget import Budget
 from guided_refine.scoring.remote.crew import Crew
 from guided_refine.scoring.remote.endpoint import Endpoint
 from guided_refine.scoring.remote.estimate import estimate
-from guided_refine.scoring.remote.keeping import Keeper, lacking, settled_mode
+from guided_refine.scoring.remote.keeping import Elsewhere, Keeper, lacking, settled_mode
 from guided_refine.scoring.remote.pace import Pace
 from guided_refine.scoring.remote.questions import MODES, Form, Mode, Question
 from guided_refine.scoring.remote.trouble import Trouble
@@ -25,6 +25,7 @@ from guided_refine.scoring.scorer import ScoringSummary
 from guided_refine.scoring.scores import AttributeScores, UserScores
 from guided_refine.scoring.store import ScoreStore
 from guided_refine.scoring.summary import FLAT
+from guided_refine.scoring.waiting import Pause
 
 _UNREADABLE_AT_FIRST = 10
 """So many texts without one readable line in a row at the start, and the model is not able to answer."""
@@ -62,9 +63,10 @@ def score_remote(
 ) -> tuple[AttributeScores, RemoteSummary]:
     """Score every item from its text and every user at his snapshots, one request a text, by `work.options.remote`.
 
-    Answers go to `store` as they come: whatever ends the run, the next one asks only for the rest. Texts whose answer
-    stays unreadable are counted and left without a score; such a snapshot is left out where it has none at all.
-    `ledger` is the account of the token budget, `seed` draws the pauses between tries.
+    Answers go to `store` as they come: whatever ends the run, the next one asks only for the rest. Each text is claimed
+    there before it is asked, so runs that share a store ask for it once between them. Texts whose answer stays unreadable
+    are counted and left without a score; such a snapshot is left out where it has none at all. `ledger` is the account of
+    the token budget, `seed` draws the pauses between tries.
 
     Raises `InputError` when the endpoint cannot be reached, refuses, or does not offer what is asked for, when no answer
     can be read, and when the token budget is used up.
@@ -98,6 +100,11 @@ def _sentence(model: str, summary: RemoteSummary) -> str:
     if summary.covered_mass is not None:
         parts.append(f"the digits had {summary.covered_mass:.1%} of the probability")
     return "; ".join(parts + [text for text, count in counts.items() if count])
+
+
+def _left_without(found: object) -> bool:
+    """Whether a question that was taken on ends without any score."""
+    return isinstance(found, Trouble) or (isinstance(found, Answer) and not np.isfinite(found.value).any())
 
 
 class _RemoteScorer:
@@ -158,12 +165,33 @@ class _RemoteScorer:
     # ------------------------------------------------------------------ which mode
 
     def _agreed(self) -> Mode:
-        """The first mode that the server offers, found with a real question whose answer is kept."""
+        """The first mode that the server offers, found with a real question whose answer is kept.
+
+        Of runs that start at once one asks, the others wait for what it finds.
+        """
+        held: list[tuple[Keeper, Question]] = []
+        try:
+            return self._first_offered(held)
+        finally:
+            # Not earlier: until an answer is kept, whoever waits could not tell that a mode was refused.
+            for keeper, question in held:
+                keeper.release([question])
+
+    def _first_offered(self, held: list[tuple[Keeper, Question]]) -> Mode:
+        pause = Pause(self._progress, "finding the mode")
         for mode in MODES:
             one = self._work.asked("item", mode)
             first = next(iter(one.questions.values()), None)
             if first is None:
                 return mode
+            keeper = Keeper(self._store, self._work, one.form)
+            while keeper.taken(first, partly=True) is not None:
+                if (settled := settled_mode(self._work, self._store)) is not None:
+                    return settled
+                pause.before_another_look(self._tally.requests)
+            held.append((keeper, first))
+            if (settled := settled_mode(self._work, self._store)) is not None:
+                return settled
             try:
                 answer = self._asker(one.form, once=True).ask(first)
             except Trouble as trouble:
@@ -178,7 +206,7 @@ class _RemoteScorer:
             whole = bool(np.isfinite(answer.value).all())
             if mode != "json" or whole:
                 if whole:
-                    Keeper(self._store, self._work, one.form).put([answer])
+                    keeper.put([answer])
                     self._note([answer])
                 return mode
             self._progress.log("mode json is not offered: the server answers without the schema's JSON")
@@ -204,44 +232,74 @@ class _RemoteScorer:
             self._progress.note(
                 f"{name}: {len(one.questions) - len(questions)} of {len(one.questions)} are in the store"
             )
+            partial = frozenset(known)
+            pause = Pause(self._progress, name)
             try:
-                for answer in self._answers(one, questions, keeper, name):
-                    row = known.setdefault(answer.question.key, np.full((2, attributes), np.nan))
-                    fresh = np.isfinite(answer.value)
-                    row[0, fresh], row[1, fresh] = answer.value[fresh], answer.spread[fresh]
+                with self._progress.task(f"{name} ({self._options.model})", len(questions)) as task:
+                    while questions:
+                        questions = self._ask(one, questions, keeper, partial, known, task)
+                        if questions:
+                            pause.before_another_look(self._tally.requests)
             finally:
                 self._count()
         empty = np.full((2, attributes), np.nan)
         rows = [known.get(question.key, empty) if question else empty for question in one.rows]
         return np.stack(rows) if rows else np.zeros((0, 2, attributes))
 
-    def _answers(self, one: Asked, questions: list[Question], keeper: Keeper, name: str) -> list[Answer]:
-        """Ask all of them; what was answered is kept, also where this raises."""
+    def _ask(
+        self,
+        one: Asked,
+        questions: list[Question],
+        keeper: Keeper,
+        partial: frozenset[str],
+        known: dict[str, np.ndarray],
+        task: Task,
+    ) -> list[Question]:
+        """Ask these and put what is found into `known`; returns those that another process is asking right now.
+
+        `partial`: keys of questions of which some score was there from the start. What was answered is kept, also where
+        this raises.
+        """
         asker = self._asker(one.form)
-        crew = Crew(
-            asker.ask, questions, threads=min(self._options.concurrency, len(questions)), stop=self.stop
-        )
+
+        def ask(question: Question) -> Answer | Elsewhere:
+            return keeper.taken(question, partly=question.key in partial) or asker.ask(question)
+
+        crew = Crew(ask, questions, threads=min(self._options.concurrency, len(questions)), stop=self.stop)
         self.stop.clear()
         answers: list[Answer] = []
+        others: list[Question] = []
         ended: InputError | BaseException | None = None
         given_up = 0
-        with self._progress.task(f"{name} ({self._options.model})", len(questions)) as task:
-            for bunch in crew.results():
-                fresh = [found for _, found in bunch if isinstance(found, Answer)]
-                keeper.put(fresh)
-                answers += fresh
-                self._note(fresh)
-                task.advance(len(bunch))
-                for _, found in bunch:
-                    given_up = given_up + 1 if isinstance(found, Trouble) else 0
-                    ended = ended or self._ending(found, given_up, one.form, len(answers), len(questions))
-                ended = ended or self._all_unreadable(len(questions), answers)
-                if ended is not None:
-                    crew.stop()
+        for bunch in crew.results():
+            fresh = [found for _, found in bunch if isinstance(found, Answer)]
+            keeper.put(fresh)
+            keeper.release(question for question, found in bunch if _left_without(found))
+            answers += fresh
+            self._note(fresh)
+            for answer in fresh:
+                row = known.setdefault(answer.question.key, np.full((2, len(answer.value)), np.nan))
+                read = np.isfinite(answer.value)
+                row[0, read], row[1, read] = answer.value[read], answer.spread[read]
+            for question, found in bunch:
+                if isinstance(found, Elsewhere):
+                    if found.row is None:
+                        others.append(question)
+                    else:
+                        known[question.key] = found.row
+                        self.summary.from_store += int(np.isfinite(found.row[0]).sum())
+                        self._read_any = True
+                    continue
+                given_up = given_up + 1 if isinstance(found, Trouble) else 0
+                ended = ended or self._ending(found, given_up, one.form, len(answers), len(questions))
+            task.advance(len(bunch) - sum(isinstance(f, Elsewhere) and f.row is None for _, f in bunch))
+            ended = ended or self._all_unreadable(len(questions), answers)
+            if ended is not None:
+                crew.stop()
         self.stop.clear()
         if ended is not None:
             raise ended
-        return answers
+        return others
 
     def _ending(
         self, found: Answer | BaseException, given_up: int, form: Form, done: int, total: int

@@ -147,7 +147,8 @@ class ScoreStore:
         """Take texts on for computing `attributes`, so that no other process computes them at the same time.
 
         Granted is a text that nobody else has taken on and of which no attribute is there yet (with `partly`: not every
-        attribute). A claim ends when scores of its text are put, when the store is closed, and when its process is gone.
+        attribute). A claim ends when scores of its text are put, when it is released, when the store is closed, and when
+        its process is gone.
 
         >>> import tempfile
         >>> with ScoreStore(Path(tempfile.mkdtemp()) / "store.sqlite") as store:
@@ -168,6 +169,20 @@ class ScoreStore:
             granted = frozenset(wanted[key] for key in mine) - done
             self._claims.end(connection, {text_key(text) for text in done})
         return Claim(granted, found)
+
+    def release(self, texts: Iterable[str]) -> None:
+        """Let go of texts that were claimed and got no score, so that others may try them at once.
+
+        >>> import tempfile
+        >>> address = Path(tempfile.mkdtemp()) / "store.sqlite"
+        >>> with ScoreStore(address) as one, ScoreStore(address) as other:
+        ...     mine = one.claim(["t"], ["a"]).granted
+        ...     one.release(mine)
+        ...     other.claim(["t"], ["a"]).granted
+        frozenset({'t'})
+        """
+        with self.writing() as connection:
+            self._claims.end(connection, {text_key(text) for text in texts})
 
     def count(self) -> int:
         """Number of scores in the store."""

@@ -3,32 +3,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import load_file
-from toy_catalog import attributes, catalog
+from toy_catalog import OPTIONS, attributes, catalog, dataset
 
-from guided_refine.config import LLMOptions
-from guided_refine.data.dataset import Dataset, from_frames
 from guided_refine.errors import InputError
 from guided_refine.files import read_json
 from guided_refine.scoring.builtin import pretrain
 from guided_refine.scoring.builtin.folder import Checkpoint
 from guided_refine.scoring.prompt import build_prompt, tokenise_texts
 from guided_refine.scoring.slots import SlotReader, soft_scores
-
-OPTIONS = LLMOptions(hidden=32, layers=2, vocabulary=400, pretrain_epochs=3, history_events=5, text_tokens=32)
-
-
-def dataset(n: int = 60, *, shuffle: int | None = None) -> Dataset:
-    texts, _ = catalog(n=n)
-    items = pd.DataFrame(
-        {"item_id": [f"i{i}" for i in range(n)], "title": [f"Film {i}" for i in range(n)], "text": texts}
-    )
-    rng = np.random.default_rng(0 if shuffle is None else shuffle)
-    rows = [(f"u{u}", f"i{i}") for u in range(5) for i in rng.permutation(n)[:6]]
-    return from_frames("toy", items, pd.DataFrame(rows, columns=["user_id", "item_id"]))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from protocol_server import Fault, ProtocolServer
 
-from guided_refine.config import RemoteOptions
+from guided_refine.config_remote import RemoteOptions
 from guided_refine.errors import InputError
 from guided_refine.scoring.remote.endpoint import Endpoint, read_key
 from guided_refine.scoring.remote.trouble import Trouble

@@ -11,7 +11,7 @@ import pytest
 from tiny_models import make_attributes
 from tokenizers import Tokenizer
 
-from guided_refine.config import RemoteOptions
+from guided_refine.config_remote import RemoteOptions
 from guided_refine.scoring.prompt import Kind, build_prompt, generation_lines, tokenise_text
 from guided_refine.scoring.remote.parsing import read_json, read_lines
 from guided_refine.scoring.remote.questions import MODES, Form, Mode, scores_depend_on

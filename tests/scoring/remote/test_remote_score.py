@@ -14,7 +14,8 @@ import pytest
 from protocol_server import Fault, HashBrain, ProtocolServer, labels_of
 from tiny_models import make_attributes, make_dataset
 
-from guided_refine.config import LLMOptions, RemoteOptions
+from guided_refine.config import LLMOptions
+from guided_refine.config_remote import RemoteOptions
 from guided_refine.errors import InputError
 from guided_refine.scoring.remote import asking
 from guided_refine.scoring.remote.budget import spent_before

@@ -11,7 +11,8 @@ from model_brain import ModelBrain, oracle
 from protocol_server import ProtocolServer, labels_of
 from tiny_models import make_attributes, make_dataset, tiny_model
 
-from guided_refine.config import LLMOptions, RemoteOptions
+from guided_refine.config import LLMOptions
+from guided_refine.config_remote import RemoteOptions
 from guided_refine.scoring.remote.parsing import soft_score
 from guided_refine.scoring.remote.score import score_remote
 from guided_refine.scoring.remote.workload import Workload

@@ -18,7 +18,8 @@ import torch
 from model_brain import chat_ids, text_ids
 from tiny_models import make_attributes, make_dataset
 
-from guided_refine.config import LLMOptions, RemoteOptions
+from guided_refine.config import LLMOptions
+from guided_refine.config_remote import RemoteOptions
 from guided_refine.errors import InputError
 from guided_refine.scoring.remote.parsing import read_lines
 from guided_refine.scoring.remote.score import score_remote
