@@ -36,6 +36,7 @@ app: $(VENV)/installed
 	$(BIN)/guided-refine app runs/demo
 
 bench: $(VENV)/installed
+	$(INSTALL) -e '.[bench]'
 	$(BIN)/guided-refine bench scoring
 
 clean: # keeps every run but the demo's: others may have taken hours

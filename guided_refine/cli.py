@@ -210,6 +210,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--epochs", type=_positive, metavar="N")
     p.add_argument("--threads", type=_positive, metavar="N", help="for both sides (default: all cores)")
     p.add_argument("--out", type=_path, metavar="DIR", help="where figures and their numbers go")
+    p.add_argument(
+        "--llm", type=_path, metavar="DIR", help="a language model's folder (default: random weights)"
+    )
     p.add_argument("--quick", action="store_true", default=None, help="tiny sizes, to see that it runs")
     p.add_argument("--quiet", action="store_true")
     p.set_defaults(do=_bench)
@@ -362,7 +365,9 @@ def _bench(args: argparse.Namespace) -> None:
 
     if args.name not in BENCHES:
         raise InputError(f"no bench '{args.name}': {nearest(args.name, BENCHES)}")
-    options = {key: getattr(args, key) for key in ("data", "models", "epochs", "threads", "out", "quick")}
+    options = {
+        key: getattr(args, key) for key in ("data", "models", "epochs", "threads", "out", "llm", "quick")
+    }
     run_bench(args.name, json_file=args.json_file, progress=Progress(quiet=args.quiet), **options)
 
 

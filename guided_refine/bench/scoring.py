@@ -1,196 +1,358 @@
-"""Scoring items by slots, against letting the same model write the lines.
+"""Scoring items by slots, against what else one could do with the same model, texts and definitions.
 
-A random Qwen3-shaped model of about ten million parameters: what is measured is work, not meaning. Two peers: the
-model's own `generate()` writing all lines of the answer, over a cached prompt prefix and at its best batch size; and
-one prompt per item and attribute under the slots' own visibility rule, which must give equal numbers.
+Four peers: the model's own `generate()` writing the lines of the answer, with the part before the text read once or with
+every prompt; the same held to such lines by outlines-core; and one ordinary prompt per item and attribute. Every side
+runs at its best batch size. Without `llm` the model has the shape of Qwen3 and random weights: what is measured then is
+work, not meaning.
 """
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
+from guided_refine.bench.scoring_sides import (
+    Answer,
+    Side,
+    Slots,
+    Task,
+    Written,
+    alone_by_slots,
+    single_prompts,
+)
+from guided_refine.bench.work import matmul_rate
 from guided_refine.data.sample import generate
+from guided_refine.files import write_json, write_text
+from guided_refine.machine import machine
 from guided_refine.progress import Progress
+from guided_refine.reporting.markdown import table
+from guided_refine.reporting.palette import BLACK, CYCLE, GREY
+from guided_refine.reporting.style import new_figure, save, styled
 from guided_refine.scoring.attributes import load_attributes
-from guided_refine.scoring.prompt import PromptPlan, build_prompt, generation_lines, tokenise_texts
+from guided_refine.scoring.prompt import build_prompt, tokenise_texts
 
 if TYPE_CHECKING:
     import torch
 
+FILES = ("scoring.png", "scoring.md", "scoring.json")
+FORMULA = "FLOP = 2 x parameters beside the embeddings x tokens read or written; attention's own products are not counted"
+NO_OUTLINES = (
+    "outlines is not installed, so structured generation is not measured; pip install 'guided-refine[bench]'"
+)
+
+_TEXT_TOKENS = 128
 _FEW = 4
-"""Items that are also read one by one, which is slow."""
-_BATCHES = (8, 16, 32)
-_TOLERANCE = 1e-4
+"""Items that are also read attribute by attribute, to see that the numbers are equal."""
+_TOLERANCE = {"float32": 1e-4, "bfloat16": 0.05}
 
 
-def run(progress: Progress | None = None, *, items: int = 32, repeats: int = 2) -> list[dict[str, Any]]:
-    """Measure; one row per peer, in items per second. `work` holds tokens and FLOP of both sides."""
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a random model; `heads` of 64 dimensions, a third of them with keys and values of their own."""
+
+    hidden: int
+    layers: int
+    heads: int
+    inner: int
+
+
+SMALL = Shape(hidden=384, layers=6, heads=6, inner=1024)
+"""Ten million parameters beside the embeddings."""
+LARGE = Shape(hidden=768, layers=16, heads=12, inner=2048)
+"""A hundred million."""
+TINY = Shape(hidden=96, layers=2, heads=3, inner=128)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A side to compare with, and how many times as fast as it slots are to be on two cores with `LARGE`."""
+
+    name: str
+    title: str
+    side: Side
+    aim: float | None
+
+
+def run(
+    progress: Progress | None = None,
+    *,
+    llm: Path | None = None,
+    threads: int | None = None,
+    out: Path | None = None,
+    quick: bool = False,
+) -> list[dict[str, Any]]:
+    """Measure; one row per peer, in items per second.
+
+    `llm`: a model's folder in place of random weights. `threads`: of the processor. `out`: a folder for plot, table and
+    JSON (`FILES`). `quick`: a tiny model, two attributes, four items. On a GPU in bfloat16, else in float32. Tokens, work,
+    share of the measured matmul rate and rank correlation of the digits with the slots' scores stand in each row.
+
+    Raises `InputError` as `load_language_model` and `build_prompt` do.
+    """
     import torch
 
-    from guided_refine.scoring.builtin.tokenizer import train_tokenizer
-    from guided_refine.scoring.slots import SlotReader, soft_scores
+    from guided_refine.backbones.training import torch_threads
 
     progress = progress or Progress(quiet=True)
-    films = generate(n_items=500, n_users=10).items["description"].tolist()
-    tokenizer = train_tokenizer(films, 4096)
-    plan = build_prompt(tokenizer, load_attributes("movies"), "item")
-    texts = [ids for ids, _ in tokenise_texts(tokenizer, films[:items], 128)]
-    model = random_model(len(tokenizer))
-    reader = SlotReader(model, plan)
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    with torch_threads(threads), torch.no_grad():
+        task = _task(llm, quick)
+        sizes, repeats = _plan(task, quick)
+        rows = _rows(task, _measure(task, sizes, repeats, quick, progress))
+    if out is not None:
+        write(rows, out)
+    return rows
 
-    def by_slots(batch: int) -> torch.Tensor:
-        reader.clear()
-        parts = [
-            reader.digit_logits([texts[i] for i in order[k : k + batch]]).logits
-            for k in range(0, len(order), batch)
-        ]
-        back = torch.empty(len(order), dtype=torch.long)
-        back[torch.tensor(order)] = torch.arange(len(order))
-        return soft_scores(torch.cat(parts)[back])[0]
 
-    def one_by_one(_: int) -> torch.Tensor:
-        alone = [plan.select([a]) for a in range(len(plan.names))]
-        rows = []
-        for text in texts[:_FEW]:
-            values = []
-            for one in alone:
-                # A new reader each time: a single prompt has no prefix to share.
-                single = SlotReader(model, one)
-                single._in_blocks = False
-                values.append(soft_scores(single.digit_logits([text]).logits)[0][0, 0])
-            rows.append(torch.stack(values))
-        return torch.stack(rows)
+def _plan(task: Task, quick: bool) -> tuple[Sequence[int], int]:
+    """Batch sizes to try, and how often to measure at the best."""
+    if quick:
+        return (2, 4), 1
+    return ((64, 128, 256, 512) if task.device.type == "cuda" else (4, 8, 16, 32)), 2
 
-    with torch.no_grad():
-        written = _Written(model, plan, texts)
-        sides: dict[str, tuple[Callable[[int], Any], Sequence[int], int]] = {
-            "slots": (by_slots, _BATCHES, items),
-            "generate": (written, _BATCHES, items),
-            "one_by_one": (one_by_one, (1,), _FEW),
+
+def _task(llm: Path | None, quick: bool) -> Task:
+    import torch
+
+    from guided_refine.config import LLMOptions
+    from guided_refine.scoring.builtin.tokenizer import train_tokenizer
+    from guided_refine.scoring.language_model import load_language_model
+
+    cuda = torch.cuda.is_available()
+    films = generate(n_items=500 if not quick else 60, n_users=10).items["description"].tolist()
+    if llm is not None:
+        options = LLMOptions(dtype="bfloat16" if cuda else "float32", chat="never")
+        loaded = load_language_model(str(llm), options)
+        model, tokenizer = loaded.model, loaded.tokenizer
+    else:
+        tokenizer = train_tokenizer(films, 4096)
+        model = random_model(len(tokenizer), TINY if quick else LARGE)
+        model = model.to("cuda", torch.bfloat16) if cuda else model
+    attributes = load_attributes("movies")
+    if quick:
+        attributes = attributes.model_copy(update={"attributes": attributes.attributes[:2]})
+    plan = build_prompt(tokenizer, attributes, "item", chat="never")
+    few = _FEW if quick else 500 if cuda else 32
+    texts = [ids for ids, _ in tokenise_texts(tokenizer, films[:few], _TEXT_TOKENS)]
+    return Task(model, tokenizer, attributes, plan, texts)
+
+
+def peers(task: Task) -> list[Peer]:
+    """The peers that can be measured here."""
+    found = [
+        Peer(
+            "generate",
+            "generate(), shared prefix cached",
+            Written(task, cached=True, constrained=False),
+            10.0,
+        ),
+        Peer(
+            "generate_whole",
+            "generate(), every prompt whole",
+            Written(task, cached=False, constrained=False),
+            None,
+        ),
+        Peer("single", "one prompt per item and attribute", single_prompts, 5.0),
+    ]
+    if find_spec("outlines_core") is not None:
+        side = Written(task, cached=True, constrained=True)
+        found.append(Peer("structured", "outlines-core, shared prefix cached", side, 12.0))
+    return found
+
+
+@dataclass
+class _Best:
+    """A side's best so far."""
+
+    rate: float = 0.0
+    batch: int = 0
+    answer: Answer | None = None
+
+
+def _measure(
+    task: Task, sizes: Sequence[int], repeats: int, quick: bool, progress: Progress
+) -> tuple[list[Peer], dict[str, _Best], bool, float]:
+    """Every side at every batch size, then all sides in turn at their best."""
+    compared = peers(task)
+    if len(compared) < 4:
+        progress.log(NO_OUTLINES)
+    sides: dict[str, Side] = {"slots": Slots(task), **{peer.name: peer.side for peer in compared}}
+    best = {name: _Best() for name in sides}
+
+    def once(name: str, size: int) -> None:
+        seconds, answer = _timed(lambda: sides[name](task, size), task.device)
+        if (rate := len(task.texts) / seconds) > best[name].rate:
+            best[name] = _Best(rate, size, answer)
+
+    with progress.task("bench scoring", (len(sizes) + repeats) * len(sides)) as bar:
+        for name in sides:
+            for size in sizes:
+                once(name, size)
+                bar.advance()
+        for _ in range(repeats):
+            for name in sides:
+                once(name, best[name].batch)
+                bar.advance()
+    few = Task(task.model, task.tokenizer, task.attributes, task.plan, task.texts[:_FEW])
+    dtype = task.model.dtype
+    apart = np.abs(Slots(few)(few, _FEW).scores - alone_by_slots(few, _FEW)).max()
+    equal = bool(apart < _TOLERANCE[str(dtype)[6:]])
+    return compared, best, equal, matmul_rate(dtype, task.device.type, 0.05 if quick else 0.3)
+
+
+def _timed(work: Callable[[], Answer], device: torch.device) -> tuple[float, Answer]:
+    import torch
+
+    started = time.perf_counter()
+    answer = work()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started, answer
+
+
+def _rows(task: Task, measured: tuple[list[Peer], dict[str, _Best], bool, float]) -> list[dict[str, Any]]:
+    compared, best, equal, rate = measured
+    parameters = sum(p.numel() for n, p in task.model.named_parameters() if "embed" not in n)
+    ours, mine = best["slots"], best["slots"].answer
+    assert mine is not None
+    n = len(task.texts)
+
+    def work(side: _Best) -> dict[str, float]:
+        assert side.answer is not None
+        flop = 2.0 * parameters * side.answer.tokens
+        return {
+            "tokens": side.answer.tokens,
+            "flop": flop,
+            "share_of_matmul_rate": flop / n * side.rate / rate,
         }
-        best, answers = _best_rates(sides, repeats, progress)
-    equal = bool((answers["slots"][:_FEW] - answers["one_by_one"]).abs().max() < _TOLERANCE)
-    parameters = sum(p.numel() for n, p in model.named_parameters() if "embed" not in n)
-    ours = plan.prefix_tokens + sum(map(len, texts)) + plan.slot_tokens * items
-    theirs = len(written.prefix) + written.tokens
-    single = sum(
-        len(plan.head) + len(d) + len(plan.opening) + len(text) + len(slot)
-        for text in texts
-        for d, slot in zip(plan.definitions, plan.slots, strict=True)
-    )
-    case = f"{items} items, {len(plan.names)} attributes, {parameters / 1e6:.0f}M parameters"
+
     rows = []
-    for name, peer_name, tokens, same in (
-        ("generate", "generate() writing the lines, prefix cached", theirs, None),
-        ("one_by_one", "one prompt per item and attribute", single, equal),
-    ):
-        (rate, batch), (other, peer_batch) = best["slots"], best[name]
+    for peer in compared:
+        other = best[peer.name]
+        assert other.answer is not None
+        agreement, attributes = rank_agreement(mine.scores, other.answer.scores)
+        own, theirs = work(ours), work(other)
+        ratio = ours.rate / other.rate
         rows.append(
             {
                 "name": "scoring",
-                "case": f"{case}; batch {batch} against {peer_batch}",
-                "ours": rate,
-                "peer": other,
-                "peer_name": peer_name,
+                "side": peer.name,
+                "case": f"{n} items, {len(task.plan.names)} attributes, {parameters / 1e6:.3g}M parameters, "
+                f"{str(task.model.dtype)[6:]} on {task.device.type}; batch {ours.batch} against {other.batch}",
+                "ours": ours.rate,
+                "peer": other.rate,
+                "peer_name": peer.title,
                 "unit": "items/s",
-                "ratio": rate / other,
-                # A random model's written lines hold no scores to compare; None says so.
-                "equal_results": same,
-                "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-                f"{torch.get_num_threads()} threads, torch {torch.__version__}",
-                "work": {
-                    "our_tokens": ours,
-                    "peer_tokens": tokens,
-                    "our_flop": 2 * parameters * ours,
-                    "peer_flop": 2 * parameters * tokens,
-                },
+                "ratio": ratio,
+                "aim": peer.aim,
+                # Prompts that are laid out otherwise say something else; the same layout is compared in `equal_alone`.
+                "equal_results": None,
+                "equal_alone": equal,
+                "rank_agreement": agreement,
+                "attributes_compared": attributes,
+                "digits_found": float(np.isfinite(other.answer.scores).mean()),
+                "machine": machine(),
+                "matmul_rate": rate,
+                "formula": FORMULA,
+                "ours_work": own,
+                "peer_work": theirs,
+                "notes": [
+                    f"tokens: {own['tokens']:,} against {theirs['tokens']:,}; share of the measured matmul rate "
+                    f"({rate / 1e9:.0f} GFLOP/s): {own['share_of_matmul_rate']:.0%} against "
+                    f"{theirs['share_of_matmul_rate']:.0%}",
+                    "rank correlation of its digits with the slots' scores: "
+                    + (
+                        f"{agreement:.2f}, {attributes} attributes"
+                        if agreement is not None
+                        else "none to compare"
+                    ),
+                    f"each attribute in a pass of its own gives equal slot scores: {'yes' if equal else 'NO'}",
+                ]
+                + ([f"aim on two cores: {peer.aim:g}x"] if peer.aim else []),
             }
-        )
-        progress.log(
-            f"{peer_name}: {tokens} tokens, {2 * parameters * tokens:.3g} FLOP; slots: {ours} tokens"
         )
     return rows
 
 
-def _best_rates(
-    sides: dict[str, tuple[Callable[[int], Any], Sequence[int], int]], repeats: int, progress: Progress
-) -> tuple[dict[str, tuple[float, int]], dict[str, Any]]:
-    """Items per second and batch size of each side at its best, all sides in turn in every round."""
-    best = dict.fromkeys(sides, (0.0, 0))
-    answers: dict[str, Any] = {}
-    with progress.task("bench scoring", repeats) as task:
-        for _ in range(repeats):
-            for name, (work, batch_sizes, items) in sides.items():
-                for batch in batch_sizes:
-                    started = time.perf_counter()
-                    answers[name] = work(batch)
-                    best[name] = max(best[name], (items / (time.perf_counter() - started), batch))
-            task.advance()
-    return best, answers
+def rank_agreement(ours: np.ndarray, theirs: np.ndarray) -> tuple[float | None, int]:
+    """Mean over attributes of Spearman's correlation over items, and over how many attributes it is.
+
+    Shapes (items, attributes). Items without a digit are left out; an attribute with fewer than three others, or one
+    value on a side, has no correlation. None where there is no attribute.
+
+    >>> rank_agreement(np.array([[0.1, 0], [0.2, 0], [0.4, 1]]), np.array([[0, 1], [0.5, 1], [1, 1]]))
+    (1.0, 1)
+    """
+    from scipy.stats import rankdata
+
+    found = []
+    for mine, other in zip(ours.T, theirs.T, strict=True):
+        there = np.isfinite(mine) & np.isfinite(other)
+        a, b = rankdata(mine[there]), rankdata(other[there])
+        if len(a) >= 3 and np.ptp(a) > 0 and np.ptp(b) > 0:
+            found.append(float(np.corrcoef(a, b)[0, 1]))
+    return (round(float(np.mean(found)), 6), len(found)) if found else (None, 0)
 
 
-class _Written:
-    """`generate()` over the whole prompt, with the part before the text cached once and shared by the batch."""
-
-    def __init__(self, model: Any, plan: PromptPlan, texts: list[list[int]]) -> None:
-        self._model = model
-        self._texts = sorted(texts, key=len)
-        self._tail = plan.tail
-        self.prefix = [*plan.head, *(token for d in plan.definitions for token in d), *plan.opening]
-        lines = generation_lines(plan, [])
-        self._new = len(lines.ids) - lines.prompt_length
-        self.tokens = sum(len(text) + len(self._tail) + self._new for text in texts)
-
-    def __call__(self, batch: int) -> torch.Tensor:
-        import torch
-        from transformers import DynamicCache
-
-        kept = self._model(
-            input_ids=torch.tensor([self.prefix]), past_key_values=DynamicCache()
-        ).past_key_values
-        answers = []
-        for begin in range(0, len(self._texts), batch):
-            rows = [[*text, *self._tail] for text in self._texts[begin : begin + batch]]
-            longest = max(map(len, rows))
-            cache = DynamicCache()
-            for index, layer in enumerate(kept.layers):
-                shape = (len(rows), -1, -1, -1)
-                cache.update(layer.keys.expand(shape), layer.values.expand(shape), index)
-            ids = torch.tensor([[*self.prefix, *[0] * (longest - len(row)), *row] for row in rows])
-            seen = torch.ones_like(ids)
-            for number, row in enumerate(rows):
-                seen[number, len(self.prefix) : len(self.prefix) + longest - len(row)] = 0
-            answers.append(
-                self._model.generate(
-                    ids,
-                    attention_mask=seen,
-                    past_key_values=cache,
-                    min_new_tokens=self._new,
-                    max_new_tokens=self._new,
-                    do_sample=False,
-                    pad_token_id=0,
-                )[:, -self._new :]
-            )
-        return torch.cat(answers)
+def write(rows: list[dict[str, Any]], out: Path) -> None:
+    """Plot, table and JSON of the rows."""
+    png, markdown, json_file = (out / name for name in FILES)
+    write_json(json_file, rows)
+    head = ["against", "items/s", "slots, items/s", "ratio", "tokens", "slots, tokens", "rank correlation"]
+    body = [
+        [
+            row["peer_name"],
+            f"{row['peer']:.3g}",
+            f"{row['ours']:.3g}",
+            f"{row['ratio']:.1f}x",
+            f"{row['peer_work']['tokens']:,}",
+            f"{row['ours_work']['tokens']:,}",
+            "-" if row["rank_agreement"] is None else f"{row['rank_agreement']:.2f}",
+        ]
+        for row in rows
+    ]
+    text = [f"{rows[0]['case'].partition(';')[0]}; {rows[0]['machine']}", "", *table(head, body)]
+    write_text(markdown, "\n".join(text) + "\n")
+    draw(pd.DataFrame(rows), png)
 
 
-def random_model(vocabulary: int) -> Any:
+@styled
+def draw(table: pd.DataFrame, path: Path) -> Path:
+    """Items per second of every side, as bars on a scale of powers of ten. `table`: the rows of `run`."""
+    figure, axes = new_figure(1, 1, (6.4, 0.9 + 0.4 * (len(table) + 1)))
+    axis = axes[0][0]
+    names = ["slots (this package)", *table["peer_name"]]
+    rates = [float(table["ours"].iloc[0]), *map(float, table["peer"])]
+    axis.barh(range(len(names)), rates, color=[CYCLE[0], *[GREY] * len(table)])
+    for place, rate in enumerate(rates):
+        axis.annotate(f" {rate:.3g}", (rate, place), va="center", color=BLACK)
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    axis.set_xscale("log")
+    axis.set_xlim(min(rates) / 2, max(rates) * 3)
+    axis.set_xlabel("items per second")
+    return save(figure, path)
+
+
+def random_model(vocabulary: int, shape: Shape = SMALL) -> Any:
+    """A causal language model of Qwen3's kind with random weights, the same at every call."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=vocabulary,
-        hidden_size=384,
-        intermediate_size=1024,
-        num_hidden_layers=6,
-        num_attention_heads=6,
-        num_key_value_heads=2,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.inner,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.heads // 3,
         head_dim=64,
         max_position_embeddings=4096,
         bos_token_id=None,
