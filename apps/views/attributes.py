@@ -9,6 +9,8 @@ import pandas as pd
 import streamlit as st
 
 from guided_refine.evaluation.truth import AVERAGE
+from guided_refine.explain.trial_report import FOLDER, PLOTS, read_trial, verdict
+from guided_refine.runfolder import RunFolder
 
 BINS = 24
 
@@ -89,6 +91,25 @@ def truth(answer: dict[str, Any]) -> None:
     st.caption("Points: agreement over items; lines: 95 % bootstrap intervals.")
 
 
+def explained(folder: RunFolder) -> None:
+    """Which attributes carry recommendations, and whether explanations are true, where that was tried."""
+    st.subheader("What attributes do, and whether explanations are true")
+    found = read_trial(ui.explainer_of(folder)) if ui.has_refined(folder) else None
+    if found is None:
+        st.caption("Not tried yet for this run's refined model. Try it on a sample of users with:")
+        st.code(f"guided-refine explain {folder.root}", language="bash")
+        return
+    st.markdown(ui.plain(verdict(found)))
+    captions = (
+        "How much each attribute does, on average over users, in both views; lines: 95 % intervals.",
+        "The score of the first item while attributes are taken away, or put back.",
+        "Each point is a user.",
+    )
+    for name, caption in zip(PLOTS, captions, strict=True):
+        st.image(folder.root / FOLDER / name, width=760)
+        st.caption(caption)
+
+
 def main() -> None:
     """The page."""
     folder = ui.run_folder()
@@ -120,6 +141,7 @@ def main() -> None:
     answer = ui.json_of(folder.truth)
     if answer:
         truth(answer)
+    explained(folder)
 
 
 main()

@@ -182,3 +182,19 @@ def test_two_items_are_held_against_each_other(finished: RunFolder, monkeypatch:
     assert not app.exception and "the bars sum to that" in text_of(app)
     app.selectbox(key="that").set_value(0).run()
     assert "Choose two different items" in text_of(app)
+
+
+def test_the_trial_of_explanations_is_shown_where_there_is_one(
+    finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from guided_refine.explain.trial_report import explain_run, verdict
+
+    run = tmp_path / "run"
+    shutil.copytree(finished.root, run)
+    app = page(run, "attributes", monkeypatch)
+    assert "Not tried yet" in text_of(app) and f"guided-refine explain {run}" in text_of(app)
+    found = explain_run(run, users=3)
+    app = page(run, "attributes", monkeypatch)
+    assert verdict(found) in text_of(app) and not app.exception
