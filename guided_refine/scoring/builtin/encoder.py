@@ -170,7 +170,7 @@ def towards_high(texts: np.ndarray, high: np.ndarray, low: np.ndarray) -> np.nda
 
     >>> texts = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     >>> towards_high(texts, np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])).ravel().round(2).tolist()
-    [1.31, -1.11, -0.2]
+    [1.3, -1.14, -0.16]
     """
     direction = high - low
     length = np.linalg.norm(direction, axis=1)
