@@ -93,7 +93,9 @@ class TuneConfig(_Section):
         description="texts read at a time with gradients, all of a step's by default: less memory, same steps",
     )
     negatives: int = Field(64, ge=1)
-    save_every: int = Field(20, ge=1)
+    save_every: int = Field(
+        1, ge=1, description="steps from checkpoint to checkpoint: a kill costs at most so many"
+    )
     gradient_checkpointing: bool = Field(
         False, description="compute the inside of each layer again on the way back: less memory, same steps"
     )
