@@ -119,6 +119,7 @@ def test_rank_agreement_is_spearmans_and_leaves_out_what_says_nothing() -> None:
     assert rank_agreement(a, np.full((20, 3), np.nan)) == (None, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_it_runs_in_bfloat16() -> None:
     rows = run(quick=True)
