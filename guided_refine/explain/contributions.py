@@ -30,16 +30,7 @@ class Contributions:
     user_term: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        total = self.values.sum(axis=1)
-        # float32 rounding of a dot product grows with the size of its terms, not of their sum.
-        size = np.maximum(np.abs(self.values).sum(axis=1), np.abs(self.score))
-        wrong = np.abs(total - self.score) > TOLERANCE * np.maximum(size, 1e-3)
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise ArithmeticError(
-                f"the parts of item number {row + 1} sum to {total[row]:.6f}, but the model scores it "
-                f"{self.score[row]:.6f}; this explanation would be wrong, so there is none"
-            )
+        check_sums(self.values, self.score, np.arange(1, len(self.score) + 1))
 
     def of(self, item: int) -> list[dict[str, Any]]:
         """Parts of an item number: name, value, lift (value less its mean over the catalog), and, where the model
@@ -84,3 +75,17 @@ class Contributions:
         """Item numbers of the best `k` not in `seen`, best first; equal scores in catalog order."""
         order = np.argsort(-self.score, kind="stable") + 1
         return order[~np.isin(order, seen)][:k]
+
+
+def check_sums(parts: np.ndarray, score: np.ndarray, items: np.ndarray) -> None:
+    """Raise `ArithmeticError` unless the parts (n, parts) of every one of `items` (n,) sum to its score (n,)."""
+    total = parts.sum(axis=1)
+    # float32 rounding of a dot product grows with the size of its terms, not of their sum.
+    size = np.maximum(np.abs(parts).sum(axis=1), np.abs(score))
+    wrong = np.abs(total - score) > TOLERANCE * np.maximum(size, 1e-3)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise ArithmeticError(
+            f"the parts of item number {int(items[row])} sum to {total[row]:.6f}, but the model scores it "
+            f"{score[row]:.6f}; this explanation would be wrong, so there is none"
+        )

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from guided_refine.errors import InputError
-from guided_refine.explain.contributions import TOLERANCE
+from guided_refine.explain.contributions import check_sums
 from guided_refine.explain.explainer import Explainer
 from guided_refine.refine.users import GuidedUserTerm
 
@@ -48,15 +48,7 @@ class EncoderView:
     exact: bool
 
     def __post_init__(self) -> None:
-        total = self.background + self.values.sum(axis=1)
-        size = np.abs(self.values).sum(axis=1) + np.abs(self.background) + np.abs(self.score)
-        wrong = np.abs(total - self.score) > TOLERANCE * np.maximum(size, 1e-3)
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise ArithmeticError(
-                f"the Shapley values of item number {int(self.items[row])} sum to {total[row]:.6f}, but the model scores "
-                f"it {self.score[row]:.6f}; this explanation would be wrong, so there is none"
-            )
+        check_sums(np.column_stack([self.background, self.values]), self.score, self.items)
 
 
 @dataclass(frozen=True)

@@ -127,20 +127,24 @@ def _one(explainer: Explainer, user: int, rng: np.random.Generator) -> dict[str,
 
 def deletion_curve(game: AttributeGame, order: np.ndarray) -> np.ndarray:
     """Scores of the game's first item while attributes are taken away in `order`; (attributes + 1,), whole first."""
-    known = np.ones((len(order) + 1, len(order)))
-    for n, attribute in enumerate(order):
-        known[n + 1 :, attribute] = 0
-    curve: np.ndarray = game(known)[:, 0]
+    curve: np.ndarray = game(1 - _coming_in(order))[:, 0]
     return curve
 
 
 def insertion_curve(game: AttributeGame, order: np.ndarray) -> np.ndarray:
     """Scores of the game's first item while attributes are put back in `order`; (attributes + 1,), background first."""
-    known = np.zeros((len(order) + 1, len(order)))
-    for n, attribute in enumerate(order):
-        known[n + 1 :, attribute] = 1
-    curve: np.ndarray = game(known)[:, 0]
+    curve: np.ndarray = game(_coming_in(order))[:, 0]
     return curve
+
+
+def _coming_in(order: np.ndarray) -> np.ndarray:
+    """Row n has the first n attributes of `order`; (attributes + 1, attributes).
+
+    >>> _coming_in(np.array([1, 0])).tolist()
+    [[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
+    """
+    place = np.argsort(order)
+    return (place[None] < np.arange(len(order) + 1)[:, None]).astype(np.float64)
 
 
 def _response(explainer: Explainer, user: int) -> np.ndarray:

@@ -107,6 +107,7 @@ def test_the_smallest_changes_just_suffice(explainer: Explainer, what_if: WhatIf
     found = what_if.smallest(item, k, out=out)
     assert found and all((change.rank > k) if out else (change.rank <= k) for change in found)
     assert [c.size for c in found if c.feasible] == sorted(c.size for c in found if c.feasible)
+    checked = 0
     for change in found:
         ((name, (now, then)),) = change.scores.items()
         if then is None or not 0.001 < then < 0.999:
@@ -115,6 +116,8 @@ def test_the_smallest_changes_just_suffice(explainer: Explainer, what_if: WhatIf
         there = what_if.with_scores({name: then + 1e-4 * np.sign(then - now)}).ranks(seen)[item - 1]
         before = what_if.with_scores({name: now + 0.99 * (then - now)}).ranks(seen)[item - 1]
         assert (there > k, before > k) == ((True, False) if out else (False, True))
+        checked += 1
+    assert checked, "no change stayed inside the scores' range, so nothing was tried"
     together = what_if.smallest_together(item, k, out=out)
     feasible = [c for c in found if c.feasible]
     if feasible:
@@ -132,7 +135,7 @@ def test_what_is_there_needs_no_change(explainer: Explainer, what_if: WhatIf) ->
 
 def test_wrong_wishes_are_said(explainer: Explainer, what_if: WhatIf) -> None:
     name = what_if.attributes[0]
-    with pytest.raises(InputError, match=f"no attribute '{name}x': did you mean '{name}'|{name}"):
+    with pytest.raises(InputError, match=f"no attribute '{name}x': did you mean '{name}'"):
         what_if.with_scores({name + "x": 0.5})
     with pytest.raises(InputError, match="between 0 and 1"):
         what_if.with_scores({name: 1.2})
