@@ -1,4 +1,4 @@
-"""Stores to test: a file, and a database of a PostgreSQL server that the tests start for themselves."""
+"""A small real model, and stores: a file, and a database of a PostgreSQL server that the tests start for themselves."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 from postgresql import Server, binaries, server
+
+from guided_refine.config import LLMOptions
+from guided_refine.scoring.language_model import LanguageModel, load_language_model
+from guided_refine.scoring.store import ScoreStore
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +38,16 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return str(tmp_path / "s.sqlite")
     running: Server = request.getfixturevalue("postgresql")
     return running.fresh_store()
+
+
+@pytest.fixture(scope="module")
+def stories(shared: Path) -> LanguageModel:
+    """A real pretrained model, small enough for a test; read it, do not change it."""
+    return load_language_model(str(shared / "tokenizers" / "stories260K"), LLMOptions())
+
+
+@pytest.fixture()
+def store(tmp_path: Path) -> Iterator[ScoreStore]:
+    """An empty store in a file."""
+    with ScoreStore(tmp_path / "store.sqlite") as store:
+        yield store

@@ -19,7 +19,7 @@ from guided_refine.config_file import parse_config
 from guided_refine.errors import InputError
 from guided_refine.scoring.digit_rule import DigitRule
 from guided_refine.scoring.histories import HistoryTexts
-from guided_refine.scoring.language_model import LanguageModel, load_language_model
+from guided_refine.scoring.language_model import LanguageModel
 from guided_refine.scoring.prompt import Kind, PromptPlan, build_prompt, tokenise_text
 from guided_refine.scoring.scorer import ScoringSummary, score_dataset
 from guided_refine.scoring.scores import AttributeScores
@@ -34,17 +34,6 @@ RULES = {
     "calibrated": CALIBRATED,
     "hard calibrated": CALIBRATED.model_copy(update={"digits": "hard"}),
 }
-
-
-@pytest.fixture(scope="module")
-def stories(shared: Path) -> LanguageModel:
-    return load_language_model(str(shared / "tokenizers" / "stories260K"), LLMOptions())
-
-
-@pytest.fixture()
-def store(tmp_path: Path) -> Any:
-    with ScoreStore(tmp_path / "store.sqlite") as store:
-        yield store
 
 
 def scored(

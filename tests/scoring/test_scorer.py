@@ -13,7 +13,7 @@ from tiny_models import make_attributes, make_dataset, naive_logits
 
 from guided_refine.config import LLMOptions
 from guided_refine.scoring.histories import HistoryTexts
-from guided_refine.scoring.language_model import LanguageModel, load_language_model
+from guided_refine.scoring.language_model import LanguageModel
 from guided_refine.scoring.prompt import build_prompt, tokenise_text
 from guided_refine.scoring.scorer import ScoringSummary, score_dataset
 from guided_refine.scoring.scores import AttributeScores
@@ -21,17 +21,6 @@ from guided_refine.scoring.slots import soft_scores
 from guided_refine.scoring.store import ScoreStore
 
 OPTIONS = LLMOptions(text_tokens=40, event_tokens=8, history_events=6, snapshots=3, batch_tokens=1500)
-
-
-@pytest.fixture(scope="module")
-def stories(shared: Path) -> LanguageModel:
-    return load_language_model(str(shared / "tokenizers" / "stories260K"), LLMOptions())
-
-
-@pytest.fixture()
-def store(tmp_path: Path) -> Any:
-    with ScoreStore(tmp_path / "store.sqlite") as store:
-        yield store
 
 
 class Counted:
