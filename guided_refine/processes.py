@@ -6,6 +6,7 @@ Data between processes travel as tensors over gloo (processors) or NCCL (GPUs), 
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
 import os
@@ -136,7 +137,17 @@ def _joined(processes: Processes) -> Any:
                 f"the {processes.count} processes that were launched cannot meet at MASTER_ADDR and MASTER_PORT "
                 f"({str(error).splitlines()[0]}); launch them with: accelerate launch --num_processes {processes.count}"
             ) from error
+        atexit.register(_leave)
     return dist.new_group(backend="gloo", timeout=_NO_END)
+
+
+def _leave() -> None:
+    """Ends what gloo runs beside this process: its threads, still there when Python ends, at times abort it."""
+    import torch.distributed as dist
+
+    _joined.cache_clear()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 @contextmanager

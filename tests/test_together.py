@@ -49,6 +49,21 @@ def test_a_launched_pair_trains_one_run(tmp_path: Path) -> None:
     assert not (folder.unit("sasrec", "base", 0) / "checkpoint").exists()
 
 
+def test_what_processes_share_is_closed_before_python_ends(tmp_path: Path) -> None:
+    # Left open, gloo's threads abort about every sixth process while Python ends: too seldom for one run to show.
+    script = tmp_path / "meet.py"
+    script.write_text(
+        "import atexit, torch.distributed as dist\n"
+        "from guided_refine.processes import launched\n"
+        "atexit.register(lambda: print('open:', dist.is_initialized(), flush=True))\n"
+        "assert launched().tell(3 if launched().first else None) == 3 and dist.is_initialized()\n",
+        encoding="utf-8",
+    )
+    done = launch(str(script))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["open:", "False"] * 2
+
+
 @pytest.mark.slow
 def test_a_whole_run_by_a_pair_scores_and_tunes_once(small_config: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "run")
