@@ -29,7 +29,15 @@ SILENT = 5
 """Number of the user whom the language model has not scored."""
 
 
-def make_run(root: Path, source: Path, *, until: str = "report", **overrides: Any) -> RunFolder:
+def make_run(
+    root: Path,
+    source: Path,
+    *,
+    until: str = "report",
+    n_items: int = ITEMS,
+    n_users: int = USERS,
+    **overrides: Any,
+) -> RunFolder:
     """A run at `root`; `until`: data, scores, base, refined or report. Raw files are written to `source`."""
     settings: dict[str, Any] = {
         "name": "tiny",
@@ -44,7 +52,7 @@ def make_run(root: Path, source: Path, *, until: str = "report", **overrides: An
     config = parse_config(settings | overrides)
     folder = RunFolder(root)
     folder.open(config, update=False)
-    _write_source(source)
+    _write_source(source, n_items, n_users)
     prepare("tables", source, folder.data, options=config.data, name=config.name)
     folder.record("data", "x", [], time.monotonic(), None)
     if until == "data":
@@ -90,21 +98,21 @@ def make_run(root: Path, source: Path, *, until: str = "report", **overrides: An
     return folder
 
 
-def _write_source(source: Path) -> None:
+def _write_source(source: Path, n_items: int, n_users: int) -> None:
     rng = np.random.default_rng(0)
     source.mkdir(parents=True, exist_ok=True)
     items = pd.DataFrame(
         {
-            "item_id": [f"i{i}" for i in range(ITEMS)],
-            "title": [f"Film {i}" for i in range(ITEMS)],
-            "plot": [f"words of plot {i}" for i in range(ITEMS)],
+            "item_id": [f"i{i}" for i in range(n_items)],
+            "title": [f"Film {i}" for i in range(n_items)],
+            "plot": [f"words of plot {i}" for i in range(n_items)],
         }
     )
     items.to_csv(source / "items.csv", index=False)
     rows = [
         {"user_id": f"u{u}", "item_id": f"i{i}", "timestamp": t}
-        for u in range(USERS)
-        for t, i in enumerate(rng.choice(ITEMS, size=8 + u % 8, replace=False))
+        for u in range(n_users)
+        for t, i in enumerate(rng.choice(n_items, size=8 + u % 8, replace=False))
     ]
     pd.DataFrame(rows).to_csv(source / "interactions.csv", index=False)
 

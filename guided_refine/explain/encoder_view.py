@@ -12,6 +12,7 @@ https://arxiv.org/abs/1705.07874, computed by the package `shap`.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,25 +78,50 @@ def through_encoder(explainer: Explainer, user: int, items: np.ndarray) -> Encod
 
 def shapley_values(game: AttributeGame, attributes: list[str]) -> EncoderView:
     """The Shapley values of a game's players; see `through_encoder`."""
-    import shap
-
-    m = game.attributes
-    everything, nothing = np.ones((1, m)), np.zeros((1, m))
-    exact = m <= EXACT
-    if exact:
-        found = shap.explainers.Exact(game, nothing)(everything, max_evals=2**m + 1, silent=True)
-    else:
-        found = shap.explainers.Permutation(game, nothing, seed=0)(
-            everything, max_evals=ORDERS * (2 * m + 1), silent=True
-        )
+    everything, nothing = np.ones((1, game.attributes)), np.zeros((1, game.attributes))
     return EncoderView(
         attributes,
         game.items,
         game(everything)[0],
         game(nothing)[0],
-        np.asarray(found.values)[0].reshape(m, len(game.items)).T,
-        exact,
+        shares(game),
+        game.attributes <= EXACT,
     )
+
+
+def shares(game: AttributeGame) -> np.ndarray:
+    """Shapley values of the attributes for each of the game's targets, (targets, attributes), by the package `shap`."""
+    import shap
+
+    m = game.attributes
+    everything, nothing = np.ones((1, m)), np.zeros((1, m))
+    if m <= EXACT:
+        found = shap.explainers.Exact(game, nothing)(everything, max_evals=2**m + 1, silent=True)
+    else:
+        found = shap.explainers.Permutation(game, nothing, seed=0)(
+            everything, max_evals=ORDERS * (2 * m + 1), silent=True
+        )
+    values: np.ndarray = np.asarray(found.values)[0].reshape(m, -1).T
+    return values
+
+
+def interactions(game: AttributeGame) -> np.ndarray | None:
+    """What pairs of attributes do together beyond what each does alone, (targets, attributes, attributes), symmetric.
+
+    The Shapley-Taylor index of order two (Dhamdhere, Agarwal and Sundararajan, ICML 2020, https://arxiv.org/abs/1902.05622),
+    by the package `shap`: on the diagonal what an attribute does when it comes first; all entries sum to the score less
+    that of the background. None beyond 12 attributes.
+    """
+    import shap
+
+    m = game.attributes
+    if m > EXACT:
+        return None
+    found = shap.explainers.Exact(game, np.zeros((1, m)))(
+        np.ones((1, m)), max_evals=2**m + 1, interactions=True, silent=True
+    )
+    values: np.ndarray = np.moveaxis(np.asarray(found.values)[0].reshape(m, m, -1), 2, 0)
+    return values
 
 
 def past_events(explainer: Explainer, user: int, items: np.ndarray) -> PastView:
@@ -146,7 +172,7 @@ class AttributeGame:
         """`history`: events in place of the user's own (`items` and `history` are item numbers)."""
         model = explainer.model.model
         self.items = np.asarray(items, dtype=np.int64)
-        self._known: dict[bytes, np.ndarray] = {}
+        self._known: dict[bytes, Tensor] = {}
         self.encoder = model.encoder.eval()
         vectors = model.table.matrix().detach()
         self.attributes = len(explainer.scores.attributes)
@@ -164,7 +190,13 @@ class AttributeGame:
             with torch.no_grad():
                 every = self.term.scores(everyone, events[:, None])[:, 0]
                 self.mean_user = every.mean(dim=0)
-                self.taste = self.term.scores(self.own, torch.tensor([[len(explainer.seen(user))]]))[0, 0]
+                self.taste = torch.from_numpy(explainer.normalised(user)).float()
+
+    def beside(self, targets: Tensor) -> AttributeGame:
+        """The same game, scored against other vectors (targets, width); the encoder is not run again for it."""
+        other = copy.copy(self)
+        other.targets = targets
+        return other
 
     @torch.no_grad()
     def __call__(self, known: np.ndarray) -> np.ndarray:
@@ -174,17 +206,16 @@ class AttributeGame:
         if new:
             size = _rows(max(1, len(self.order)), self.rows.shape[1])
             rows = torch.from_numpy(np.stack(list(new.values())))
-            scores = torch.cat([self._scores(some) for some in rows.split(size)]).double().numpy()
-            self._known.update(zip(new, scores, strict=True))
-        return np.stack([self._known[row.tobytes()] for row in masks])
+            states = torch.cat([self._states(some) for some in rows.split(size)])
+            self._known.update(zip(new, states, strict=True))
+        states = torch.stack([self._known[row.tobytes()] for row in masks])
+        scores: np.ndarray = (states @ self.targets.T).double().numpy()
+        return scores
 
     @torch.no_grad()
     def state(self) -> np.ndarray:
         """The user's state with every attribute known, float32 (width,)."""
         return self._states(torch.ones(1, self.attributes, dtype=torch.bool))[0].numpy()
-
-    def _scores(self, masks: Tensor) -> Tensor:
-        return self._states(masks) @ self.targets.T
 
     def _states(self, masks: Tensor) -> Tensor:
         count, length = len(masks), len(self.order)

@@ -8,14 +8,18 @@ https://arxiv.org/abs/1806.07421.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from guided_refine.evaluation.statistics import bootstrap_means
-from guided_refine.explain.encoder_view import AttributeGame, shapley_values
+from guided_refine.explain.encoder_view import AttributeGame, interactions, shapley_values
 from guided_refine.explain.explainer import Explainer
+from guided_refine.explain.labels import Link, item_labels, linked_labels
+from guided_refine.explain.trial_metadata import agreement, pulls
+from guided_refine.explain.trial_segments import by_segment, segments
 from guided_refine.explain.what_if import WhatIf
 from guided_refine.progress import Progress
 
@@ -31,7 +35,12 @@ BACKGROUND = (
 
 
 def try_explanations(
-    explainer: Explainer, *, users: int = 100, seed: int = 0, progress: Progress | None = None
+    explainer: Explainer,
+    *,
+    users: int = 100,
+    seed: int = 0,
+    others: Sequence[Explainer] = (),
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Hold the explanations of a sample of users against the model; JSON-ready.
 
@@ -44,8 +53,13 @@ def try_explanations(
     - `monotone`: per attribute, what one standard deviation more of it in the user's scores does to its mean in the
       top 10, in standard deviations over the catalog.
     - `stability`: rank correlation of the explanation with that after one event of the history, drawn at random, is
-      left out; random attributions would have 0.
-    - `importance`: per attribute and view the mean absolute contribution; the `share`s sum to 1.
+      left out; random attributions would have 0. `seeds`: the same with the explanation by models of other seeds (`others`,
+      of the same item for the same user), None without any.
+    - `metadata`: agreement with the catalog's labels, see `trial_metadata`; None where it has none.
+    - `importance`: per attribute and view the mean absolute contribution; the `share`s sum to 1. `segments`: the same for
+      groups of users, see `trial_segments`.
+    - `interactions`: per pair of attributes the mean absolute interaction through the encoder, largest first; None beyond
+      12 attributes.
 
     `points` holds, per user, what each attribute did in either view and the item's scores, for plots; `curve_means` the mean
     curves. Raises `InputError` for a model without a user term.
@@ -55,9 +69,11 @@ def try_explanations(
     attributes = list(explainer.scores.attributes)
     rows: list[dict[str, Any]] = []
     progress = progress or Progress(quiet=True)
+    labels = item_labels(explainer.dataset.items)
+    links = linked_labels(attributes, explainer.scores.item_value, labels, seed=seed)
     with progress.task("explain", total=len(sampled)) as task:
         for user in sampled:
-            rows.append(_one(explainer, int(user), rng))
+            rows.append(_one(explainer, int(user), rng, links, others))
             task.advance()
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return {
@@ -66,7 +82,16 @@ def try_explanations(
         "exact": bool(columns["exact"].all()),
         "curves": {view: {kind: _held(columns[f"{kind}_{view}"]) for kind in CURVES} for view in VIEWS},
         "agreement": _mean(columns["agreement"]),
-        "stability": {view: _mean(columns[f"stability_{view}"]) for view in VIEWS},
+        "stability": {
+            **{view: _mean(columns[f"stability_{view}"]) for view in VIEWS},
+            "seeds": {
+                "seeds": [explainer.seed, *(other.seed for other in others)],
+                **{view: _mean(columns[f"seeds_{view}"]) for view in VIEWS},
+            }
+            if others
+            else None,
+        },
+        "metadata": agreement(columns, links, seed),
         "monotone": [
             {"attribute": name, **_held(columns["monotone"][:, a])} for a, name in enumerate(attributes)
         ],
@@ -81,6 +106,12 @@ def try_explanations(
             }
             for a, name in enumerate(attributes)
         ],
+        "segments": by_segment(
+            segments(explainer, sampled, columns["item"], labels),
+            {view: columns[view] for view in VIEWS},
+            attributes,
+        ),
+        "interactions": _pairs(columns["interactions"], attributes),
         "points": {
             **{view: columns[view].tolist() for view in VIEWS},
             "item_score": [[None if np.isnan(v) else float(v) for v in row] for row in columns["item_score"]],
@@ -93,18 +124,28 @@ def try_explanations(
     }
 
 
-def _one(explainer: Explainer, user: int, rng: np.random.Generator) -> dict[str, Any]:
+def _one(
+    explainer: Explainer,
+    user: int,
+    rng: np.random.Generator,
+    links: list[Link],
+    others: Sequence[Explainer],
+) -> dict[str, Any]:
     seen = explainer.seen(user)
     contributions = explainer.contributions(user)
     item = contributions.top(1, seen)
     game = AttributeGame(explainer, user, item)
     view = shapley_values(game, list(explainer.scores.attributes))
+    together = interactions(game)
     found: dict[str, Any] = {
+        "item": int(item[0]),
         "exact": view.exact,
         "direct": _lifts(contributions.values, int(item[0])),
         "encoder": view.values[0],
         "item_score": explainer.scores.item_value[int(item[0]) - 1],
         "monotone": _response(explainer, user),
+        "interactions": np.zeros((0, 0)) if together is None else together[0],
+        **pulls(explainer, user, game, links),
     }
     found["agreement"] = rank_correlation(found["direct"], found["encoder"])
     m = game.attributes
@@ -122,6 +163,7 @@ def _one(explainer: Explainer, user: int, rng: np.random.Generator) -> dict[str,
             better = chance - own if kind == "deletion" else own - chance
             found[f"{kind}_{name}"] = float(better.mean())
     found |= _after_an_event_less(explainer, user, item, found, rng)
+    found |= _by_other_seeds(others, explainer.dataset.user_ids[user], item, found)
     return found
 
 
@@ -177,6 +219,33 @@ def _after_an_event_less(
         "stability_direct": rank_correlation(found["direct"], direct),
         "stability_encoder": rank_correlation(found["encoder"], view.values[0]),
     }
+
+
+def _by_other_seeds(
+    others: Sequence[Explainer], user: str, item: np.ndarray, found: dict[str, Any]
+) -> dict[str, float]:
+    """Mean rank correlation with the explanations of the same item by models of other seeds."""
+    same: dict[str, list[float]] = {view: [] for view in VIEWS}
+    for other in others:
+        number = other.user_number(user)
+        view = shapley_values(AttributeGame(other, number, item), list(other.scores.attributes))
+        direct = _lifts(other.contributions(number).values, int(item[0]))
+        same["direct"].append(rank_correlation(found["direct"], direct))
+        same["encoder"].append(rank_correlation(found["encoder"], view.values[0]))
+    return {f"seeds_{view}": float(np.mean(rows)) if rows else float("nan") for view, rows in same.items()}
+
+
+def _pairs(values: np.ndarray, attributes: list[str]) -> list[dict[str, Any]] | None:
+    """`values` (users, attributes, attributes): each pair once, both of its entries together."""
+    m = values.shape[1]
+    if not m:
+        return None
+    rows = [
+        {"attributes": [attributes[a], attributes[b]], **_mean(np.abs(values[:, a, b] + values[:, b, a]))}
+        for a in range(m)
+        for b in range(a + 1, m)
+    ]
+    return sorted(rows, key=lambda row: -row["mean"])
 
 
 def _lifts(values: np.ndarray, item: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from guided_refine.reporting.style import label, legend_above, new_figure, save,
 from guided_refine.runfolder import RunFolder
 
 FOLDER, ANSWER = "explain", "trial.json"
-PLOTS = ("importance.png", "curves.png", "beeswarm.png")
+PLOTS = ("importance.png", "curves.png", "beeswarm.png", "segments.png")
 NAMED = {"direct": "direct", "encoder": "through the encoder", "random": "random order"}
 COLOURS = {"direct": ORANGE, "encoder": BLUE, "random": GREY}
 
@@ -28,19 +28,32 @@ def explain_run(
 ) -> dict[str, Any]:
     """Hold the explanations of a run against its model on a sample of users, see `trial.try_explanations`.
 
-    Writes `explain/trial.json`, `importance.png`, `curves.png` and `beeswarm.png` into the run. Raises `InputError` when the
+    Models of the run's other seeds, where they are trained, say whether explanations depend on the seed. Writes into the run
+    `explain/trial.json`, `importance.png`, `curves.png`, `beeswarm.png` and `segments.png`. Raises `InputError` when the
     folder is no run, or has no trained refined model yet.
     """
     explainer = Explainer.open(run)
-    found = try_explanations(explainer, users=users, seed=seed, progress=progress)
+    others = [Explainer.open(run, seed=other) for other in _other_seeds(explainer)]
+    found = try_explanations(explainer, users=users, seed=seed, others=others, progress=progress)
     found = {"model": explainer.about, "weights": _weights(explainer), **found}
     folder = explainer.folder.root / FOLDER
     draw_importance(found, folder / PLOTS[0])
     draw_curves(found, folder / PLOTS[1])
     draw_beeswarm(found, folder / PLOTS[2])
+    draw_segments(found, folder / PLOTS[3])
     # Last, so that it never stands beside plots of another trial.
     write_json(folder / ANSWER, found)
     return found
+
+
+def _other_seeds(explainer: Explainer) -> list[int]:
+    folder = explainer.folder
+    return [
+        seed
+        for seed in explainer.config.all_seeds
+        if seed != explainer.seed
+        and (folder.unit(explainer.backbone, "refined", seed) / "model.safetensors").exists()
+    ]
 
 
 def read_trial(explainer: Explainer) -> dict[str, Any] | None:
@@ -103,12 +116,50 @@ def format_trial(found: dict[str, Any]) -> str:
         "After one event of the history is left out, explanations keep their order: correlation "
         + ", ".join(f"{NAMED[view]} {_number(found['stability'][view])}" for view in VIEWS)
         + "; random ones would have 0.",
+        _seeds_line(found["stability"]["seeds"]),
+        *_metadata_lines(found["metadata"]),
+        *_pair_lines(found["interactions"]),
         f"Background: {found['background']}. "
         + ("Shapley values are exact." if found["exact"] else "Shapley values are of ten random orders."),
     ]
     return "\n".join(
         part for line in lines for part in textwrap.wrap(line, 110, drop_whitespace=False) or [""]
     )
+
+
+def _seeds_line(seeds: dict[str, Any] | None) -> str:
+    if seeds is None:
+        return "This run has one seed, so whether explanations depend on it is not known."
+    told = ", ".join(f"{NAMED[view]} {_number(seeds[view])}" for view in VIEWS)
+    return f"Models of {len(seeds['seeds'])} seeds explain the same item alike: correlation {told}."
+
+
+def _metadata_lines(metadata: dict[str, Any] | None) -> list[str]:
+    if metadata is None:
+        return ["The catalog has no labels (genres, categories) that explanations could be held against."]
+    told = ", ".join(
+        f"{NAMED[view]} {_number(metadata['mean'][view])}{'' if metadata['mean'][view]['holds'] else ' (not shown)'}"
+        for view in VIEWS
+        if view in metadata["mean"]
+    )
+    links = ", ".join(
+        f"{label(row['attribute'], 40)} with {row['label']} ({row['auc']:.2f})" for row in metadata["links"]
+    )
+    return [
+        "Users with more of a label in their history are drawn more by the attribute that goes with it: correlation over "
+        f"users, mean over attributes, {told}; random explanations would have 0.",
+        f"Labels and how well the scores tell them (area under the curve, half of the items): {links}.",
+    ]
+
+
+def _pair_lines(pairs: list[dict[str, Any]] | None) -> list[str]:
+    if not pairs:
+        return []
+    first = pairs[0]
+    one, other = (label(name, 40) for name in first["attributes"])
+    return [
+        f"Most is done together by {one} and {other}: {_number(first)} of the score beyond what each does alone."
+    ]
 
 
 def _number(entry: dict[str, Any]) -> str:
@@ -189,6 +240,28 @@ def draw_beeswarm(found: dict[str, Any], path: Path) -> Path:
     if points is not None:
         figure.colorbar(points, ax=axes, label="the item's score")
     return save(figure, path)
+
+
+@styled
+def draw_segments(found: dict[str, Any], path: Path) -> Path:
+    """Share of each attribute in what attributes do through the encoder, for groups of users with enough of them."""
+    rows = [row for row in found["segments"] if row["encoder"] is not None]
+    names = [row["attribute"] for row in sorted(found["importance"], key=lambda row: -row["encoder"]["mean"])]
+    shares = np.array([[row["encoder"][name]["share"] for name in names] for row in rows])
+    shares = shares.reshape(len(rows), len(names))
+    figure, ((axes,),) = new_figure(1, 1, (2.6 + 0.42 * len(names), 1.5 + 0.3 * len(rows)))
+    image = axes.imshow(100 * shares, cmap="cividis", vmin=0, aspect="auto")
+    axes.set_xticks(range(len(names)), [label(name) for name in names], rotation=45, ha="right")
+    axes.set_yticks(range(len(rows)), [f"{_group(row)} ({row['users']})" for row in rows])
+    axes.grid(visible=False)
+    figure.colorbar(image, ax=axes, label="share of what attributes do, %")
+    return save(figure, path)
+
+
+def _group(row: dict[str, Any]) -> str:
+    if row["kind"] == "label":
+        return label(str(row["name"]).partition(": ")[2], 24)
+    return f"{row['name']} history" if row["kind"] == "history" else f"{row['name']} item"
 
 
 def _spread_out(values: np.ndarray, bins: int = 40) -> np.ndarray:

@@ -134,3 +134,40 @@ def test_small_batches_change_nothing(explainer: Explainer, monkeypatch: pytest.
 def test_items_that_are_none_are_refused(explainer: Explainer, items: list[int]) -> None:
     with pytest.raises(InputError, match="numbers from 1 to 40"):
         through_encoder(explainer, 0, np.array(items))
+
+
+def test_interactions_are_those_of_the_definition() -> None:
+    """Shapley-Taylor of order two, on a game with a known table: the mean over orders of what the later of two adds."""
+    rng = np.random.default_rng(3)
+    table = rng.normal(size=16)
+
+    class Table(AttributeGame):
+        def __init__(self) -> None:
+            self.attributes, self.items = 4, np.array([1])
+
+        def __call__(self, known: np.ndarray) -> np.ndarray:
+            return table[(np.asarray(known) > 0.5).astype(int) @ [1, 2, 4, 8]][:, None]
+
+    found = encoder_view.interactions(Table())[0]
+    value = lambda some: table[sum(1 << a for a in some)]  # noqa: E731
+    expected = np.zeros((4, 4))
+    for order in permutations(range(4)):
+        for a in range(4):
+            expected[a, a] += (value([a]) - value([])) / factorial(4)
+            for b in range(4):
+                if a != b:
+                    # Half of the pair's index stands on either side of the diagonal.
+                    before = order[: min(order.index(a), order.index(b))]
+                    both = value([*before, a, b]) - value([*before, a]) - value([*before, b]) + value(before)
+                    expected[a, b] += both / factorial(4) / 2
+    np.testing.assert_allclose(found, expected, atol=1e-10)
+    assert found.sum() == pytest.approx(table[-1] - table[0])
+
+
+def test_other_targets_use_the_same_states(explainer: Explainer) -> None:
+    game = AttributeGame(explainer, 3, ITEMS)
+    first = encoder_view.shares(game)
+    runs = len(game._known)
+    turned = game.beside(2 * game.targets[[2, 0]])
+    np.testing.assert_allclose(encoder_view.shares(turned), 2 * first[[2, 0]], rtol=1e-4, atol=1e-5)
+    assert len(game._known) == runs and game.targets.shape[0] == 3

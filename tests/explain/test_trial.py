@@ -111,3 +111,14 @@ def test_rank_correlation_is_spearmans() -> None:
     a, b = rng.integers(0, 5, 20).astype(float), rng.normal(size=20)
     assert rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic)
     assert np.isnan(rank_correlation(a, np.ones(20)))
+
+
+def test_a_model_of_another_seed_is_held_against_the_first(explainer: Explainer) -> None:
+    """The same model once more explains alike to the last digit; interactions name every pair once."""
+    found = try_explanations(explainer, users=4, seed=5, others=[explainer])
+    for view in ("direct", "encoder"):
+        assert found["stability"]["seeds"][view]["mean"] == pytest.approx(1)
+    assert found["stability"]["seeds"]["seeds"] == [explainer.seed, explainer.seed]
+    m = len(explainer.scores.attributes)
+    assert len({tuple(sorted(row["attributes"])) for row in found["interactions"]}) == m * (m - 1) // 2
+    assert try_explanations(explainer, users=4, seed=5)["stability"]["seeds"] is None
