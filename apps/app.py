@@ -1,6 +1,6 @@
 """The dashboard: `guided-refine app RUN`. Reads the run folder and nothing else; holds no language model.
 
-This file picks the page; every page is a file in `views`; what pages share is in `dashboard_ui.py`.
+This file picks the page; every page is a file in `views`; what pages share is in the modules beside this one.
 """
 
 import sys
@@ -10,25 +10,30 @@ HERE = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
-import dashboard_ui as ui  # noqa: E402 (found only once the folder is on the path)
+import dashboard_data as data  # noqa: E402 (found only once the folder is on the path)
+import dashboard_ui as ui  # noqa: E402
 import streamlit as st  # noqa: E402
 
-from guided_refine.errors import InputError  # noqa: E402
+st.set_page_config(page_title="guided-refine", page_icon=str(HERE / "icon.svg"), layout="wide")
+# Streamlit leaves a hand's breadth of nothing above every page, and half of a phone's width beside it.
+st.html(
+    "<style>[data-testid=stMainBlockContainer] { padding-top: 3rem; padding-bottom: 2rem; }"
+    " h1, h2, h3, [data-testid=stText] { overflow-wrap: anywhere; }"
+    " @media (max-width: 640px) { [data-testid=stMainBlockContainer] { padding-left: 1rem; padding-right: 1rem; }"
+    " h1 { font-size: 1.9rem !important; } h3 { font-size: 1.3rem !important; } }</style>"
+)
 
-st.set_page_config(page_title="guided-refine", page_icon=":material/explore:", layout="wide")
-# Streamlit leaves a hand's breadth of nothing above every page.
-st.html("<style>[data-testid=stMainBlockContainer] { padding-top: 3rem; padding-bottom: 2rem; }</style>")
-
+VIEWS = HERE / "views"
 pages = [
-    st.Page(HERE / "views" / "overview.py", title="Overview", icon=":material/leaderboard:", default=True),
-    st.Page(HERE / "views" / "recommendations.py", title="Recommendations", icon=":material/recommend:"),
-    st.Page(HERE / "views" / "items.py", title="Items", icon=":material/inventory_2:"),
-    st.Page(HERE / "views" / "attributes.py", title="Attributes", icon=":material/tune:"),
+    st.Page(VIEWS / "overview.py", title="Overview", icon=":material/leaderboard:", default=True),
+    st.Page(VIEWS / "recommendations.py", title="Recommendations", icon=":material/recommend:"),
+    st.Page(VIEWS / "items.py", title="Items", icon=":material/inventory_2:"),
+    st.Page(VIEWS / "attributes.py", title="Attributes", icon=":material/tune:"),
+    st.Page(VIEWS / "compare.py", title="Compare runs", icon=":material/compare_arrows:"),
+    st.Page(VIEWS / "cases.py", title="Case studies", icon=":material/person_search:"),
 ]
 page = st.navigation(pages)
 
-try:
-    ui.sidebar(ui.run_folder())
+with ui.in_words():
+    ui.sidebar(data.run_folder())
     page.run()
-except InputError as error:
-    st.error(ui.plain(str(error)), icon=":material/error:")

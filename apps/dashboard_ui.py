@@ -1,89 +1,40 @@
-"""What the pages share: the run, cached reading, words for empty states, and safe text."""
+"""What the pages share: words for empty states and faults, safe text, the sidebar."""
 
 from __future__ import annotations
 
-import sys
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
+import dashboard_data as data
 import pandas as pd
 import streamlit as st
 
 from guided_refine.config import Config
 from guided_refine.errors import InputError
-from guided_refine.explain.explainer import Explainer, ready_backbone
-from guided_refine.files import read_json, read_parquet
 from guided_refine.reporting.style import label, metric_label
 from guided_refine.runfolder import RunFolder
 
 MARKDOWN = "\\`*_{}[]()<>#+-.!|~$:&"
+LOG = logging.getLogger("guided_refine.dashboard")
 
 
-def run_folder() -> RunFolder:
-    """The run named on the command line."""
-    if len(sys.argv) < 2:
-        raise InputError("no run folder given; start the dashboard with: guided-refine app RUN")
-    return RunFolder(sys.argv[1])
-
-
-# ------------------------------------------------------------------------------------------------ reading
-# Cached by path and time of change, so that a run in progress shows what is new on the next click.
-
-
-def changed(path: Path) -> int:
-    """When a file of the run was last written; part of the key under which its content is kept."""
-    return path.stat().st_mtime_ns if path.exists() else 0
-
-
-@st.cache_data(show_spinner=False, max_entries=64)
-def _json(path: str, when: int) -> Any:
-    return read_json(path)
-
-
-@st.cache_data(show_spinner=False, max_entries=16)
-def _parquet(path: str, when: int) -> pd.DataFrame:
-    return read_parquet(path)
-
-
-@st.cache_data(show_spinner=False, max_entries=64)
-def _csv(path: str, when: int) -> pd.DataFrame:
+@contextmanager
+def in_words() -> Iterator[None]:
+    """What goes wrong inside is said in words on the page; what nobody foresaw is told in full on the terminal."""
     try:
-        return pd.read_csv(path)
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
-
-
-@st.cache_resource(show_spinner="Opening the refined model…", max_entries=1)
-def _explainer(run: str, when: tuple[int, ...]) -> Explainer:
-    return Explainer.open(run)
-
-
-def json_of(path: Path) -> Any | None:
-    """A JSON file of the run, None where it is not there yet."""
-    return _json(str(path), changed(path)) if path.exists() else None
-
-
-def parquet_of(path: Path) -> pd.DataFrame | None:
-    """A table of the run, None where it is not there yet."""
-    return _parquet(str(path), changed(path)) if path.exists() else None
-
-
-def csv_of(path: Path) -> pd.DataFrame | None:
-    """A CSV of the run, None where it is not there yet."""
-    return _csv(str(path), changed(path)) if path.exists() else None
-
-
-def has_refined(folder: RunFolder) -> bool:
-    """True once a refined model can be opened."""
-    return ready_backbone(folder, folder.config()) is not None
-
-
-def explainer_of(folder: RunFolder) -> Explainer:
-    """The refined model of the run, opened once; raises `InputError` where there is none yet."""
-    config = folder.config()
-    units = [folder.unit(b, "refined", config.all_seeds[0]) / "model.safetensors" for b in config.backbones]
-    return _explainer(str(folder.root), tuple(changed(p) for p in [folder.config_file, *units]))
+        yield
+    except InputError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+    except Exception as error:
+        LOG.exception("this part of the page could not be drawn")
+        st.error(
+            f"This part of the page could not be drawn ({type(error).__name__}). The terminal that runs the dashboard "
+            "has the details; a damaged run can be mended by running its command again.",
+            icon=":material/error:",
+        )
 
 
 # ------------------------------------------------------------------------------------------------ words
@@ -104,6 +55,42 @@ def metric_name(metric: str) -> str:
     return metric_label(metric)
 
 
+def title_of(row: dict[str, Any]) -> str:
+    """The title of an item, its id where it has none."""
+    return str(row["title"] or row["item_id"])
+
+
+def table_height(rows: int) -> int:
+    """Pixels that a table of so many rows takes without a bar to scroll."""
+    return 35 * (rows + 1) + 3
+
+
+def narrow(*columns: str) -> dict[str, Any]:
+    """Columns of short numbers and marks, so that titles get the room."""
+    return {name: st.column_config.Column(width=70) for name in columns}
+
+
+def ranked_list(
+    ids: list[str], others: list[str], names: dict[str, str], upcoming: dict[str, Any] | None = None
+) -> None:
+    """One of two lists that are held against each other: what is in this one only, and what the user took next."""
+
+    def mark(item: str) -> str:
+        if upcoming is not None and item == upcoming["item_id"]:
+            return "taken next"
+        return "only here" if others and item not in others else ""
+
+    rows = pd.DataFrame(
+        {
+            "rank": range(1, len(ids) + 1),
+            "item": [names.get(item, item) for item in ids],
+            "note": [mark(item) for item in ids],
+        }
+    )
+    widths = {"rank": st.column_config.Column(width=50), "note": st.column_config.Column(width=90)}
+    st.dataframe(rows, hide_index=True, height=table_height(len(rows)), column_config=widths)
+
+
 def nothing_yet(what: str, folder: RunFolder) -> None:
     """Say that a part of the run is not there yet, and what makes it."""
     st.info(f"{what} The run makes it; start or continue it with:", icon=":material/hourglass_empty:")
@@ -115,12 +102,14 @@ def nothing_yet(what: str, folder: RunFolder) -> None:
 
 def sidebar(folder: RunFolder) -> None:
     """Which run this is, and how far it is."""
-    config = folder.config()
-    stages = folder.manifest()["stages"]
+    config = data.config_of(folder)
+    stages = data.manifest_of(folder)["stages"]
     with st.sidebar:
         st.markdown(f"**Run {plain(config.name)}**")
         st.caption(
-            f"{plain(str(folder.root))}  \nattributes: {plain(config.attributes)}  \nlanguage model: {plain(config.llm)}"
+            f"{plain('/'.join(folder.root.parts[-2:]))}  \nattributes: {plain(config.attributes)}  \n"
+            f"language model: {plain(config.llm)}",
+            help=plain(str(folder.root)),
         )
         if "report" in stages:
             st.caption(

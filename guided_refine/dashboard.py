@@ -18,11 +18,13 @@ import webbrowser
 from pathlib import Path
 
 from guided_refine.errors import InputError
-from guided_refine.reporting.palette import BLACK, BLUE, GREEN, PALE, VERMILION
+from guided_refine.reporting.palette import BLACK, BLUE, GREEN, PALE, SKY, VERMILION
 from guided_refine.resources import resource_folder
 from guided_refine.runfolder import RunFolder
 
 HOST = "localhost"
+DARK_PAGE = "#12151b"
+"""What a dark page is painted with, which the charts on it have to know."""
 
 
 def serve(run: Path | str, *, port: int = 8501, headless: bool = False) -> int:
@@ -75,16 +77,23 @@ def command(run: Path, *, port: int) -> list[str]:
         "server.port": str(port),
         "server.headless": "true",
         "server.fileWatcherType": "none",
+        "runner.magicEnabled": "false",
         "server.showEmailPrompt": "false",
         "browser.gatherUsageStats": "false",
-        "client.toolbarMode": "minimal",
+        "client.toolbarMode": "viewer",
         "client.showErrorDetails": "none",
-        "theme.base": "light",
-        "theme.primaryColor": BLUE,
-        "theme.textColor": BLACK,
-        "theme.borderColor": PALE,
-        "theme.greenColor": GREEN,
-        "theme.redColor": VERMILION,
+        # Both are given, so the page is as the reader's system is, and can be switched in its menu.
+        "theme.light.primaryColor": BLUE,
+        "theme.light.textColor": BLACK,
+        "theme.light.borderColor": PALE,
+        "theme.light.greenColor": GREEN,
+        "theme.light.redColor": VERMILION,
+        "theme.dark.primaryColor": SKY,
+        "theme.dark.textColor": PALE,
+        "theme.dark.backgroundColor": DARK_PAGE,
+        "theme.dark.secondaryBackgroundColor": "#1f242d",
+        "theme.dark.greenColor": GREEN,
+        "theme.dark.redColor": VERMILION,
     }
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
     app = resource_folder("apps") / "app.py"

@@ -45,10 +45,26 @@ def add_explain_verb(p: argparse.ArgumentParser, common: Callable[[argparse.Argu
 
 def add_export_verb(p: argparse.ArgumentParser, common: Callable[[argparse.ArgumentParser], None]) -> None:
     """Arguments of `export`."""
-    p.add_argument("run", type=Path, metavar="RUN")
-    p.add_argument("--user", required=True, metavar="U")
-    p.add_argument("--format", required=True, choices=["html", "json", "md", "png"])
-    p.add_argument("--out", type=Path, required=True, metavar="FILE")
+    p.add_argument("run", type=Path, nargs="?", metavar="RUN")
+    p.add_argument("--user", metavar="U", help="one case study")
+    p.add_argument("--item", metavar="I", help="with --user: say where this item stands too")
+    p.add_argument(
+        "--users", type=Path, metavar="FILE", help="one each: an id a line, or a table with a column user_id"
+    )
+    p.add_argument(
+        "--most-moved",
+        type=_count,
+        nargs="?",
+        const=0,
+        metavar="N",
+        help="one each for the users whose lists differ most from the base's (20)",
+    )
+    p.add_argument("--k", type=_count, default=None, help="how many items (default: explain.k)")
+    p.add_argument(
+        "--format", choices=["html", "json", "md", "png"], help="default: what --out ends in, else html"
+    )
+    p.add_argument("--out", type=Path, metavar="FILE|FOLDER", help="a file for --user, else a folder")
+    p.add_argument("--schema", action="store_true", help="print the JSON schema of a case study")
     common(p)
     p.set_defaults(do=_export)
 
@@ -100,10 +116,49 @@ def _try(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    from guided_refine.explain.export import export_case
+    asked = [args.user is not None, args.users is not None, args.most_moved is not None]
+    if args.schema:
+        from guided_refine.explain.cases.schema import case_schema
 
-    path = export_case(args.run, args.user, args.format, args.out)
+        if any(asked) or args.run or args.out:
+            raise InputError(
+                "--schema prints the schema and needs nothing else; leave out RUN and the other options"
+            )
+        print(to_json(case_schema()))
+        return
+    if args.run is None:
+        raise InputError("name the run folder: guided-refine export RUN --user U --out FILE")
+    if sum(asked) != 1:
+        raise InputError("name one of --user U, --users FILE and --most-moved N")
+    if args.out is None:
+        raise InputError(f"say where to write: --out {'FILE' if args.user is not None else 'FOLDER'}")
+    if args.user is None:
+        _export_many(args)
+        return
+    from guided_refine.explain.export import FORMATS, export_case
+
+    ending = args.out.suffix.removeprefix(".").lower()
+    format = args.format or (ending if ending in FORMATS else "html")
+    path = export_case(args.run, args.user, format, args.out, item=args.item, k=args.k)
     print(to_json({"file": str(path)}) if args.json else path)
+
+
+def _export_many(args: argparse.Namespace) -> None:
+    from guided_refine.explain.export import MOST_MOVED, export_cases, export_most_moved
+
+    if args.item is not None:
+        raise InputError("--item goes with --user U; leave it out")
+    progress, format = Progress(quiet=args.quiet), args.format or "html"
+    if args.users is not None:
+        written = export_cases(args.run, args.users, format, args.out, k=args.k, progress=progress)
+    else:
+        count = args.most_moved or MOST_MOVED
+        written = export_most_moved(args.run, count, format, args.out, k=args.k, progress=progress)
+    if args.json:
+        files = {user: str(path) for user, path in written.files.items()}
+        print(to_json({"index": str(written.index), "files": files}))
+    else:
+        print(written.index)
 
 
 def _pair(text: str) -> tuple[str, float]:

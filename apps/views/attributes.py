@@ -2,7 +2,8 @@
 
 from typing import Any
 
-import dashboard_charts as charts
+import dashboard_data as data
+import dashboard_score_charts as score_charts
 import dashboard_ui as ui
 import numpy as np
 import pandas as pd
@@ -13,39 +14,60 @@ from guided_refine.explain.trial_report import FOLDER, PLOTS, read_trial, verdic
 from guided_refine.runfolder import RunFolder
 
 BINS = 24
+CLOSE = 12
+QUANTILES = {"p10": 0.1, "p25": 0.25, "median": 0.5, "p75": 0.75, "p90": 0.9}
 
 
-def binned(rows: pd.DataFrame) -> pd.DataFrame:
-    """Shares of items per bin: columns label, source, middle, share."""
+@st.cache_data(show_spinner=False, max_entries=4)
+def _ranges(_scores: dict[str, pd.DataFrame], path: str, content: str) -> pd.DataFrame:
+    """Quantiles per attribute and source: columns attribute, label, source, p10 ... p90."""
+    frames = []
+    for source, wide in _scores.items():
+        found = wide.quantile(list(QUANTILES.values())).T.set_axis(list(QUANTILES), axis=1)
+        labels = [ui.readable(str(a)) for a in found.index]
+        frames.append(found.assign(attribute=found.index, label=labels, source=source))
+    return pd.concat(frames, ignore_index=True)
+
+
+@st.cache_data(show_spinner=False, max_entries=8)
+def _correlations(_wide: pd.DataFrame, path: str, content: str, source: str) -> pd.DataFrame:
+    """Rank correlations over items between all attributes, by their readable names."""
+    names = [ui.readable(str(a)) for a in _wide.columns]
+    ranks = _wide.rank()
+    # Pearson of ranks is Spearman; one matrix product where pandas would go pair by pair.
+    complete = ranks.dropna()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = (
+            np.corrcoef(complete.to_numpy().T) if len(complete) > 1 else np.full((len(names),) * 2, np.nan)
+        )
+    return pd.DataFrame(np.atleast_2d(values), index=names, columns=names)
+
+
+def binned(scores: dict[str, pd.DataFrame], attribute: str) -> pd.DataFrame:
+    """Shares of items per bin: columns source, middle, share."""
     edges = np.linspace(0, 1, BINS + 1)
     out = []
-    for (source, attribute), part in rows.groupby(["source", "attribute"], sort=False):
-        counts, _ = np.histogram(part["value"].dropna().clip(0, 1), edges)
-        out.append(
-            pd.DataFrame(
-                {
-                    "label": ui.readable(str(attribute)),
-                    "source": source,
-                    "middle": (edges[1:] + edges[:-1]) / 2,
-                    "share": counts / max(counts.sum(), 1),
-                }
-            )
-        )
+    for source, wide in scores.items():
+        if attribute not in wide:
+            continue
+        counts, _ = np.histogram(wide[attribute].dropna().clip(0, 1), edges)
+        middle = (edges[1:] + edges[:-1]) / 2
+        out.append(pd.DataFrame({"source": source, "middle": middle, "share": counts / max(counts.sum(), 1)}))
     return pd.concat(out, ignore_index=True)
 
 
-def facts(rows: pd.DataFrame, summary: dict[str, Any]) -> pd.DataFrame:
+def facts(scores: dict[str, pd.DataFrame], summary: dict[str, Any]) -> pd.DataFrame:
     """One line per attribute: mean and standard deviation by source, drift, and what to beware of."""
     lines = []
-    sources = list(dict.fromkeys(rows["source"]))
-    for attribute in dict.fromkeys(rows["attribute"]):
-        line: dict[str, Any] = {"attribute": ui.readable(attribute)}
+    sources = list(scores)
+    for attribute in scores[sources[-1]].columns:
+        line: dict[str, Any] = {"attribute": ui.readable(attribute), "beware": ""}
         for source in sources:
-            value = rows[(rows["source"] == source) & (rows["attribute"] == attribute)]["value"]
-            line |= {f"mean {source}": value.mean(), f"deviation {source}": value.std(ddof=0)}
+            value = scores[source][attribute]
+            line |= {f"mean {source}": value.mean(), f"sd {source}": value.std(ddof=0)}
         drift = summary.get("drift", {}).get(attribute, {})
         if "drift" in summary:
-            line["rank correlation of both"] = drift.get("spearman")
+            line["rank corr."] = drift.get("spearman")
         flat = [s for s in sources if attribute in summary.get(s, {}).get("flat", [])]
         twins = [
             ui.readable(next(a for a in pair["attributes"] if a != attribute))
@@ -56,6 +78,60 @@ def facts(rows: pd.DataFrame, summary: dict[str, Any]) -> pd.DataFrame:
         line["beware"] = "; ".join(notes)
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def distributions(folder: RunFolder, scores: dict[str, pd.DataFrame]) -> None:
+    """Where the scores of all attributes lie, and one attribute in full."""
+    st.subheader("Distribution of item scores")
+    path = folder.score_table
+    left, right = st.columns([3, 2])
+    with left:
+        st.altair_chart(score_charts.ranges(_ranges(scores, str(path), data.content(path))))
+        st.caption("Thin: the middle 80 % of the items; thick: the middle half; dot: the median.")
+    with right:
+        names = list(next(reversed(scores.values())).columns)
+        attribute = st.selectbox("One attribute in full", names, format_func=ui.readable, key="in full")
+        st.altair_chart(score_charts.histogram(binned(scores, attribute)))
+
+
+def redundancy(folder: RunFolder, scores: dict[str, pd.DataFrame]) -> None:
+    """Which attributes say the same."""
+    st.subheader("Redundancy")
+    sources = list(scores)
+    source = sources[-1]
+    if len(sources) > 1:
+        source = (
+            st.segmented_control(
+                "Scores", sources, default=source, format_func=ui.readable, key="redundancy of"
+            )
+            or source
+        )
+    path = folder.score_table
+    matrix = _correlations(scores[source], str(path), data.content(path), source)
+    if len(matrix) < 2:
+        st.caption("There is one attribute only.")
+        return
+    left, right = st.columns([5, 4])
+    with left:
+        st.altair_chart(score_charts.heat_map(matrix))
+        st.caption("Rank correlation over items. Two attributes near 1 or -1 say the same in other words.")
+    with right:
+        one, other = np.triu_indices(len(matrix), k=1)
+        pairs = pd.DataFrame(
+            {
+                "attribute": matrix.index[one],
+                "other attribute": matrix.index[other],
+                "correlation": matrix.to_numpy()[one, other],
+            }
+        ).dropna()
+        pairs = pairs.iloc[np.argsort(-pairs["correlation"].abs().to_numpy(), kind="stable")].head(CLOSE)
+        st.markdown("**Closest pairs**")
+        st.dataframe(
+            pairs,
+            hide_index=True,
+            height=ui.table_height(len(pairs)),
+            column_config={"correlation": st.column_config.NumberColumn(format="%+.2f", width=90)},
+        )
 
 
 def truth(answer: dict[str, Any]) -> None:
@@ -87,14 +163,14 @@ def truth(answer: dict[str, Any]) -> None:
             st.metric(f"{ui.readable(source)}, mean over attributes", f"{mean['value']:.3f}", border=True)
             st.caption(f"95 % interval {mean['lower']:.3f} to {mean['upper']:.3f}")
     rows = rows[~average]
-    st.altair_chart(charts.truth(rows, measure, measures[measure]))
+    st.altair_chart(score_charts.truth(rows, measure, measures[measure]))
     st.caption("Points: agreement over items; lines: 95 % bootstrap intervals.")
 
 
 def explained(folder: RunFolder) -> None:
     """Which attributes carry recommendations, and whether explanations are true, where that was tried."""
     st.subheader("What attributes do, and whether explanations are true")
-    found = read_trial(ui.explainer_of(folder)) if ui.has_refined(folder) else None
+    found = read_trial(data.explainer_of(folder)) if data.has_refined(folder) else None
     if found is None:
         st.caption("Not tried yet for this run's refined model. Try it on a sample of users with:")
         st.code(f"guided-refine explain {folder.root}", language="bash")
@@ -104,41 +180,38 @@ def explained(folder: RunFolder) -> None:
         "How much each attribute does, on average over users, in both views; lines: 95 % intervals.",
         "The score of the first item while attributes are taken away, or put back.",
         "Each point is a user.",
+        "Which attributes matter to which users: by length of history, popularity and labels of their first recommendation.",
     )
     for name, caption in zip(PLOTS, captions, strict=True):
+        if not (folder.root / FOLDER / name).exists():
+            continue  # a trial of an earlier version
         st.image(folder.root / FOLDER / name, width=760)
         st.caption(caption)
 
 
 def main() -> None:
     """The page."""
-    folder = ui.run_folder()
+    folder = data.run_folder()
     st.title("Attributes")
-    rows = ui.parquet_of(folder.score_table)
-    if rows is None:
+    scores = data.item_scores(folder)
+    if not scores:
         ui.nothing_yet("There are no scores yet.", folder)
         return
-    rows = rows[rows["kind"] == "item"]
-    summary = ui.json_of(folder.summary) or {}
+    summary = data.json_of(folder.summary) or {}
     if summary.get("model"):
         st.caption(f"Items scored by {ui.plain(summary['model'])}.")
-    st.subheader("Distribution of item scores")
-    st.altair_chart(charts.distributions(binned(rows)), width="content")
+    distributions(folder, scores)
+    rows = facts(scores, summary)
+    columns = [c for c in rows.columns if c not in ("attribute", "beware")]
+    formats: dict[str, Any] = {c: st.column_config.NumberColumn(format="%.3f", width=95) for c in columns}
     st.dataframe(
-        facts(rows, summary),
-        hide_index=True,
-        column_config={
-            c: st.column_config.NumberColumn(format="%.3f")
-            for c in (
-                "mean untuned",
-                "deviation untuned",
-                "mean tuned",
-                "deviation tuned",
-                "rank correlation of both",
-            )
-        },
+        rows, hide_index=True, column_config=formats | {"beware": st.column_config.Column(width=190)}
     )
-    answer = ui.json_of(folder.truth)
+    st.caption(
+        "sd: standard deviation over items; rank corr.: of the scores before tuning with those after it."
+    )
+    redundancy(folder, scores)
+    answer = data.json_of(folder.truth)
     if answer:
         truth(answer)
     explained(folder)

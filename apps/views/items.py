@@ -1,6 +1,7 @@
 """The catalog through the attributes: search, one item's profile, its nearest neighbours."""
 
-import dashboard_charts as charts
+import dashboard_bars as bars
+import dashboard_data as data
 import dashboard_ui as ui
 import numpy as np
 import pandas as pd
@@ -8,27 +9,6 @@ import streamlit as st
 
 NEAREST = 10
 FOUND = 1000
-
-
-def scores_of(folder: ui.RunFolder) -> tuple[pd.DataFrame, str] | None:
-    """Item scores, (items, attributes) indexed by item id, and their source; tuned where the run has them."""
-    rows = ui.parquet_of(folder.score_table)
-    if rows is None:
-        return None
-    rows = rows[rows["kind"] == "item"]
-    source = "tuned" if (rows["source"] == "tuned").any() else "untuned"
-    rows = rows[rows["source"] == source]
-    order = list(dict.fromkeys(rows["attribute"]))
-    return rows.pivot(index="id", columns="attribute", values="value")[order], source
-
-
-def search(items: pd.DataFrame, text: str) -> pd.DataFrame:
-    """Items whose title, id or text holds every word."""
-    words = text.lower().split()
-    if not words:
-        return items
-    hay = (items["title"] + " " + items["item_id"] + " " + items["text"]).str.lower()
-    return items[np.logical_and.reduce([hay.str.contains(word, regex=False) for word in words])]
 
 
 def nearest(scores: pd.DataFrame, item: str) -> pd.Series:
@@ -39,60 +19,95 @@ def nearest(scores: pd.DataFrame, item: str) -> pd.Series:
     return distance.dropna().sort_values(kind="stable").head(NEAREST)
 
 
-def main() -> None:
-    """The page."""
-    folder = ui.run_folder()
-    st.title("Items")
-    items = ui.parquet_of(folder.data / "items.parquet")
-    if items is None:
-        ui.nothing_yet("The data are not prepared yet.", folder)
-        return
-    items = items.assign(**{c: items[c].fillna("").astype(str) for c in ("item_id", "title", "text")})
-    text = st.text_input("Search", placeholder="words of a title or description", icon=":material/search:")
-    found = search(items, text)
-    if found.empty:
-        st.info("No item holds all of these words.", icon=":material/search_off:")
-        return
-    names = dict(zip(found["item_id"], found["title"], strict=True))
-    listed = list(names)[:FOUND]
-    shown = f"{len(found)} items" + (f", the first {FOUND} listed" if len(found) > FOUND else "")
-    item = st.selectbox(shown, listed, format_func=lambda i: f"{names[i] or 'without a title'}  ({i})")
-    row = items[items["item_id"] == item].iloc[0]
-    st.subheader(ui.plain(row["title"] or item))
-    st.text(row["text"] or "No text.")
-    read = scores_of(folder)
-    if read is None:
-        ui.nothing_yet("The items have no scores yet.", folder)
-        return
-    scores, source = read
+@st.cache_data(show_spinner=False, max_entries=8)
+def _bands(_scores: pd.DataFrame, path: str, content: str, source: str) -> np.ndarray:
+    bands: np.ndarray = _scores.quantile([0.1, 0.5, 0.9]).to_numpy()
+    return bands
+
+
+def attributes(folder: ui.RunFolder, scores: pd.DataFrame, source: str, item: str) -> None:
+    """The item's scores beside the catalog."""
+    st.subheader("Attributes beside the catalog")
+    path = folder.score_table
+    low, median, high = _bands(scores, str(path), data.content(path), source)
+    rows = pd.DataFrame(
+        {
+            "label": [ui.readable(a) for a in scores.columns],
+            "score": scores.loc[item].to_numpy(),
+            "low": low,
+            "median": median,
+            "high": high,
+        }
+    )
+    with st.container(height=480 if len(rows) > 16 else "content", border=len(rows) > 16):
+        bars.draw(bars.profile(rows, mine="item"))
+    st.caption(f"Blue: this item ({source} scores); band: the middle 80 % of the catalog; tick: its median.")
+
+
+def neighbours(folder: ui.RunFolder, scores: pd.DataFrame | None, item: str, names: dict[str, str]) -> None:
+    """Nearest items by what the language model said, beside nearest items in the vectors that rank."""
     left, right = st.columns(2)
     with left:
-        st.subheader("Attributes beside the catalog")
-        mine = scores.loc[item] if item in scores.index else pd.Series(np.nan, index=scores.columns)
-        if mine.isna().any():
-            st.caption("The language model has not scored this item: it has no text.")
-            return
-        low, median, high = scores.quantile([0.1, 0.5, 0.9]).to_numpy()
-        labels = [ui.readable(a) for a in scores.columns]
-        profile = pd.DataFrame(
-            {"label": labels, "score": mine.to_numpy(), "low": low, "median": median, "high": high}
-        )
-        st.altair_chart(charts.profile(profile, mine="item"))
-        st.caption(
-            f"Blue: this item ({source} scores); pale band: the middle 80 % of the catalog; tick: its median."
-        )
-    with right:
         st.subheader("Nearest by attributes")
-        close = nearest(scores, item)
-        title = items.set_index("item_id")["title"].reindex(close.index)
-        st.dataframe(
-            pd.DataFrame(
-                {"item": title.where(title != "", title.index.to_series()), "distance": close.to_numpy()}
-            ),
-            hide_index=True,
-            column_config={"distance": st.column_config.NumberColumn(format="%.2f", width=80)},
+        if scores is None:
+            st.caption("The language model has not scored this item.")
+        else:
+            _table(nearest(scores, item), names, "distance")
+            st.caption("Distance: root mean square over attributes, in standard deviations of the catalog.")
+    with right:
+        st.subheader("Nearest by refined vector")
+        directions = data.directions_of(folder)
+        if directions is None:
+            ui.nothing_yet("There are no refined vectors yet.", folder)
+            return
+        _table(directions.nearest(item, NEAREST), names, "cosine")
+        st.caption(
+            "Cosine of the vectors that the refined model ranks with: behaviour and attributes together."
         )
-        st.caption("Distance: root mean square over attributes, in standard deviations of the catalog.")
+
+
+def _table(close: pd.Series, names: dict[str, str], what: str) -> None:
+    rows = pd.DataFrame({"item": [names.get(str(i), str(i)) for i in close.index], what: close.to_numpy()})
+    st.dataframe(
+        rows,
+        hide_index=True,
+        height=ui.table_height(len(rows)),
+        column_config={what: st.column_config.NumberColumn(format="%.2f", width=80)},
+    )
+
+
+def main() -> None:
+    """The page."""
+    folder = data.run_folder()
+    st.title("Items")
+    catalog = data.catalog_of(folder)
+    if catalog is None:
+        ui.nothing_yet("The data are not prepared yet.", folder)
+        return
+    text = st.text_input(
+        "Search", placeholder="words of a title or description", icon=":material/search:", key="search"
+    )
+    found = catalog.search(text)
+    if not found:
+        st.info("No item holds all of these words.", icon=":material/search_off:")
+        return
+    shown = f"{len(found):,} items" + (f", the first {FOUND:,} listed" if len(found) > FOUND else "")
+    item = st.selectbox(shown, found[:FOUND], format_func=catalog.label, key="item")
+    row = catalog.items[catalog.items["item_id"] == item].iloc[0]
+    st.subheader(ui.plain(row["title"] or item))
+    st.text(row["text"] or "No text.")
+    found_scores = data.item_scores(folder)
+    if found_scores is None:
+        ui.nothing_yet("The items have no scores yet.", folder)
+        return
+    source = "tuned" if "tuned" in found_scores else "untuned"
+    scores = found_scores[source]
+    scored = item in scores.index and not scores.loc[item].isna().any()
+    if scored:
+        attributes(folder, scores, source, item)
+    else:
+        st.caption("The language model has not scored this item: it has no text.")
+    neighbours(folder, scores if scored else None, item, catalog.names)
 
 
 main()

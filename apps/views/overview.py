@@ -3,6 +3,7 @@
 from typing import Any
 
 import dashboard_charts as charts
+import dashboard_data as data
 import dashboard_ui as ui
 import pandas as pd
 import streamlit as st
@@ -10,6 +11,8 @@ import streamlit as st
 from guided_refine.reporting import claims
 from guided_refine.reporting.markdown import p_value
 from guided_refine.runfolder import RunFolder
+
+SHOWN = 20  # rows of a table before it scrolls
 
 
 def headline(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> None:
@@ -29,10 +32,10 @@ def headline(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> None
 
 
 @st.cache_data(show_spinner="Comparing with the controls…", max_entries=8)
-def _claims(_folder: RunFolder, root: str, changed: tuple[int, ...]) -> list[str]:
-    config = _folder.config()
-    per_user = ui.parquet_of(_folder.per_user)
-    rows, differences = ui.json_of(_folder.metrics) or [], ui.json_of(_folder.differences) or []
+def _claims(_folder: RunFolder, root: str, changed: tuple[str, ...]) -> list[str]:
+    config = data.config_of(_folder)
+    per_user = data.parquet_of(_folder.per_user)
+    rows, differences = data.json_of(_folder.metrics) or [], data.json_of(_folder.differences) or []
     options = config.evaluate
     sentences = [
         claims.headline(
@@ -46,7 +49,7 @@ def _claims(_folder: RunFolder, root: str, changed: tuple[int, ...]) -> list[str
 def verdicts(folder: RunFolder) -> None:
     """What may be claimed, in the words of the report: one paragraph per backbone."""
     files = (folder.metrics, folder.differences, folder.per_user)
-    for paragraph in _claims(folder, str(folder.root), tuple(ui.changed(p) for p in files)):
+    for paragraph in _claims(folder, str(folder.root), tuple(data.content(p) for p in files)):
         st.markdown(paragraph)
 
 
@@ -85,12 +88,51 @@ def table(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> None:
         shown.append(line)
     number = st.column_config.NumberColumn(format="%.4f")
     formats: dict[str, Any] = dict.fromkeys((name, "NDCG@10", "Recall@10", "MRR"), number)
-    st.dataframe(pd.DataFrame(shown), hide_index=True, column_config=formats)
+    st.dataframe(
+        pd.DataFrame(shown),
+        hide_index=True,
+        height=ui.table_height(min(len(shown), SHOWN)),
+        column_config=formats,
+    )
+
+
+def facts(folder: RunFolder) -> None:
+    """What the numbers are about: the data, how they are split, and which language model scored."""
+    info = data.json_of(folder.data / "info.json")
+    if not info:
+        return
+    told = [
+        f"**{ui.plain(info.get('name', ''))}**",
+        *(f"{info[name]:,} {name}" for name in ("users", "items", "interactions") if name in info),
+        f"{ui.readable(data.config_of(folder).data.split)} split",
+    ]
+    dropped = sum(count for count in (info.get("dropped") or {}).values() if isinstance(count, int))
+    if dropped:
+        told.append(f"{dropped:,} faulty rows left out")
+    scorer = (data.json_of(folder.summary) or {}).get("model")
+    told.append(f"attributes scored by {ui.plain(scorer)}" if scorer else "attributes not scored yet")
+    st.markdown(" · ".join(told))
+
+
+def baselines(folder: RunFolder, shown: list[str]) -> None:
+    """What simple methods reach on the same test."""
+    found = data.json_of(folder.root / "baselines.json")
+    if not found or not found.get("rows"):
+        return
+    st.markdown("**Simple methods on the same test**")
+    rows = pd.DataFrame(
+        [
+            {"method": ui.readable(row["name"]), **{ui.metric_name(m): row.get(m) for m in shown}}
+            for row in found["rows"]
+        ]
+    )
+    number = st.column_config.NumberColumn(format="%.4f")
+    st.dataframe(rows, hide_index=True, column_config=dict.fromkeys(map(ui.metric_name, shown), number))
 
 
 def curves(folder: RunFolder) -> None:
     """Validation over epochs for every model that has trained, and the losses of tuning."""
-    config = folder.config()
+    config = data.config_of(folder)
     left, right = st.columns(2)
     with left:
         st.subheader("Training")
@@ -99,7 +141,7 @@ def curves(folder: RunFolder) -> None:
         )
         frames = []
         for variant in config.variants_of(backbone or config.backbones[0]):
-            curve = ui.csv_of(
+            curve = data.csv_of(
                 folder.unit(backbone or config.backbones[0], variant, config.all_seeds[0]) / "curve.csv"
             )
             if curve is not None and not curve.empty:
@@ -121,7 +163,7 @@ def curves(folder: RunFolder) -> None:
             st.caption("No model of this backbone has trained yet.")
     with right:
         st.subheader("Tuning the language model")
-        tuning = ui.csv_of(folder.tuning / "curves.csv")
+        tuning = data.csv_of(folder.tuning / "curves.csv")
         if tuning is None or tuning.empty:
             st.caption("No tuning curve in this run (tuning is off, or has not started).")
             return
@@ -145,9 +187,10 @@ def curves(folder: RunFolder) -> None:
 
 def main() -> None:
     """The page."""
-    folder = ui.run_folder()
+    folder = data.run_folder()
     st.title("What the run gained")
-    metrics, differences = ui.json_of(folder.metrics), ui.json_of(folder.differences)
+    facts(folder)
+    metrics, differences = data.json_of(folder.metrics), data.json_of(folder.differences)
     if not metrics:
         ui.nothing_yet("No model of this run is evaluated yet.", folder)
         curves(folder)
@@ -178,6 +221,7 @@ def main() -> None:
     st.subheader("All models")
     table(rows, changes, metric)
     st.caption(f"{int(rows['n_users'].max())} users tested; full ranking, seen items filtered.")
+    baselines(folder, list(dict.fromkeys([metric, "ndcg@10", "recall@10", "mrr"])))
     curves(folder)
 
 

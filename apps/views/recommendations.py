@@ -1,129 +1,144 @@
-"""Why these items for this user: history, taste, recommendations taken apart, the base beside."""
+"""Why these items for this person: history, taste, recommendations taken apart, the base beside."""
 
 from typing import Any
 
-import dashboard_charts as charts
+import dashboard_bars as bars
+import dashboard_data as data
+import dashboard_people as people
 import dashboard_questions as questions
 import dashboard_ui as ui
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from guided_refine.explain.explainer import Explainer, base_top
+from guided_refine.explain.explainer import Explainer
+from guided_refine.explain.newcomer import Newcomer
 from guided_refine.explain.text import explanation
 
-LISTED = 3000
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _answer(_person: people.Person, root: str, opened: str, who: str, k: int) -> dict[str, Any]:
+    return explanation(_person.explainer, _person.user, k=k)
 
 
-def pick_user(explainer: Explainer) -> str | None:
-    """A list where it is short enough to send to a browser, else a field for the id."""
-    users = explainer.dataset.user_ids
-    if len(users) <= LISTED:
-        return st.selectbox("User", users, key="user")
-    return st.text_input(
-        "User id", value=users[0], help=f"one of {len(users)} ids, such as {users[1]}", key="user"
-    )
+@st.cache_data(show_spinner=False, max_entries=64)
+def _base(
+    _person: people.Person, _folder: ui.RunFolder, root: str, opened: str, who: str, k: int
+) -> list[str] | None:
+    """Item ids that the base of the same backbone recommends, None where it is not trained."""
+    base, explainer = data.base_of(_folder), _person.explainer
+    if base is None:
+        return None
+    if isinstance(explainer, Newcomer):
+        found = base.recommend_for_history(explainer.item_ids, k=k)
+    else:
+        found = base.recommend([_person.user], k=k, dataset=explainer.dataset, part="test")
+    return [str(item) for item in found["item_id"]]
 
 
-@st.cache_data(show_spinner=False, max_entries=32)
-def _answer(_explainer: Explainer, root: str, opened: int, user: str, k: int) -> dict[str, Any]:
-    return explanation(_explainer, user, k=k)
-
-
-@st.cache_data(show_spinner=False, max_entries=32)
-def _base(_explainer: Explainer, root: str, opened: int, user: str, k: int) -> pd.DataFrame | None:
-    return base_top(_explainer, user, k)
-
-
-def titles(rows: list[dict[str, Any]]) -> list[str]:
-    """Titles, ids where there is none."""
-    return [row["title"] or row["item_id"] for row in rows]
+@st.cache_data(show_spinner=False, max_entries=4)
+def _bands(_explainer: Explainer, root: str, opened: str) -> np.ndarray:
+    """10th, 50th and 90th percentile of every attribute over the catalog, shape (3, attributes)."""
+    bands: np.ndarray = np.nanquantile(_explainer.scores.item_value, [0.1, 0.5, 0.9], axis=0)
+    return bands
 
 
 def history(answer: dict[str, Any]) -> None:
     """The last events, newest first."""
     st.subheader("History")
     rows = list(reversed(answer["history"]))
+    if not rows:
+        st.info(
+            "The model may see no event of this user: the list is what it recommends to anybody.",
+            icon=":material/history:",
+        )
+        return
     st.dataframe(
-        pd.DataFrame({"newest first": titles(rows)}), hide_index=True, height=35 * (len(rows) + 1) + 3
+        pd.DataFrame({"newest first": [ui.title_of(row) for row in rows]}),
+        hide_index=True,
+        height=ui.table_height(len(rows)),
     )
     st.caption(f"The last {len(rows)} of {answer['events']} events that the model may see.")
 
 
-def taste(explainer: Explainer, answer: dict[str, Any]) -> None:
+def taste(answer: dict[str, Any], bands: np.ndarray) -> None:
     """The user's scores beside the catalog."""
     st.subheader("Taste profile")
-    rows = pd.DataFrame(answer["profile"])
-    low, median, high = catalog_bands(explainer)
-    st.altair_chart(charts.profile(rows.assign(low=low, median=median, high=high), mine="user"))
-    note = "Blue: this user; pale band: the middle 80 % of the catalog; tick: its median."
+    low, median, high = bands
+    rows = pd.DataFrame(answer["profile"]).assign(low=low, median=median, high=high)
+    with st.container(height=420 if len(rows) > 16 else "content", border=len(rows) > 16):
+        bars.draw(bars.profile(rows, mine="user"))
+    note = "Blue: this user; band: the middle 80 % of the catalog; tick: its median."
     if answer["profile_estimated"]:
         note += " Estimated from the history: the language model has not scored this user."
     st.caption(note)
 
 
-def catalog_bands(explainer: Explainer) -> np.ndarray:
-    """10th, 50th and 90th percentile of every attribute over the catalog, shape (3, attributes)."""
-    return np.nanquantile(explainer.scores.item_value, [0.1, 0.5, 0.9], axis=0)
-
-
-def recommendations(answer: dict[str, Any]) -> None:
+def recommendations(person: people.Person, answer: dict[str, Any]) -> None:
     """All recommended items as bars, and one of them in full."""
     items = answer["recommendations"]
     st.subheader("Recommendations and what they are made of")
     if not items:
-        st.caption("This user has seen the whole catalog.")
+        st.info("This user has seen the whole catalog.", icon=":material/done_all:")
         return
-    st.altair_chart(charts.stacked(items))
-    st.caption("The parts of a bar sum to the item's score (dark tick), exactly; point at one to read it.")
-    names = [f"{item['rank']}. {title}" for item, title in zip(items, titles(items), strict=True)]
-    place = st.selectbox("One item in full", range(len(items)), format_func=lambda i: names[i])
-    st.altair_chart(charts.parts(items[place]))
-    st.markdown(ui.plain(items[place]["reason"]))
+    bars.draw(bars.stacked(items))
+    st.caption("The parts of a bar sum to the item's score (tick), exactly; point at one to read it.")
+    one_item(person, items)
 
 
-def beside_base(answer: dict[str, Any], base: pd.DataFrame | None) -> None:
+@st.fragment
+def one_item(person: people.Person, items: list[dict[str, Any]]) -> None:
+    """The waterfall of one item, and all of its parts as a table."""
+    with ui.in_words():
+        names = [f"{item['rank']}. {ui.title_of(item)}" for item in items]
+        places = range(len(items))
+        # A key of the person's own: else the browser goes on showing the title of somebody else's list.
+        place = st.selectbox(
+            "One item in full", places, format_func=lambda i: names[i], key=f"in full {person.key}"
+        )
+        item = items[place]
+        bars.draw(bars.waterfall(item["parts"], item["score"], total="score"))
+        st.markdown(ui.plain(item["reason"]))
+        with st.expander("All parts as a table"):
+            rows = pd.DataFrame(
+                {
+                    "part": [part["label"] for part in item["parts"]],
+                    "value": [part["value"] for part in item["parts"]],
+                    "above the average item": [part["lift"] for part in item["parts"]],
+                    "the item's score": [part.get("item_score") for part in item["parts"]],
+                }
+            )
+            number = st.column_config.NumberColumn(format="%+.3f")
+            st.dataframe(
+                rows,
+                hide_index=True,
+                column_config={
+                    "value": number,
+                    "above the average item": number,
+                    "the item's score": st.column_config.NumberColumn(format="%.2f"),
+                },
+            )
+
+
+def beside_base(answer: dict[str, Any], base: list[str] | None, names: dict[str, str]) -> None:
     """Two lists side by side: refined and base."""
     st.subheader("Beside the base model")
     upcoming = answer["next"]
-    refined = pd.DataFrame(
-        {"rank": [i["rank"] for i in answer["recommendations"]], "item": titles(answer["recommendations"])}
-    )
-    refined_ids = [i["item_id"] for i in answer["recommendations"]]
-    base_ids = base["item_id"].tolist() if base is not None else []
-
-    def marks(ids: list[str], others: list[str]) -> list[str]:
-        return [
-            "taken next"
-            if upcoming is not None and i == upcoming["item_id"]
-            else "only here"
-            if i not in others
-            else ""
-            for i in ids
-        ]
-
-    widths = {
-        "rank": st.column_config.NumberColumn(width=50),
-        "item": st.column_config.TextColumn(width=330),
-        "note": st.column_config.TextColumn(width=90),
-    }
+    refined = [item["item_id"] for item in answer["recommendations"]]
     left, right = st.columns(2)
     with left:
         st.markdown("**Refined**")
-        st.dataframe(refined.assign(note=marks(refined_ids, base_ids)), hide_index=True, column_config=widths)
+        ui.ranked_list(refined, base or [], names, upcoming)
     with right:
         st.markdown("**Base**")
         if base is None:
             st.caption("The base of this backbone is not trained yet.")
         else:
-            shown = base[["rank", "title"]].rename(columns={"title": "item"})
-            st.dataframe(
-                shown.assign(note=marks(base_ids, refined_ids)), hide_index=True, column_config=widths
-            )
+            ui.ranked_list(base, refined, names, upcoming)
     if upcoming is not None:
         st.caption(
             ui.plain(
-                f"What the user really took next: {upcoming['title'] or upcoming['item_id']}, "
+                f"What the user really took next: {ui.title_of(upcoming)}, "
                 f"ranked {upcoming['rank']} of {answer['candidates']} by the refined model."
             )
         )
@@ -131,20 +146,21 @@ def beside_base(answer: dict[str, Any], base: pd.DataFrame | None) -> None:
 
 def main() -> None:
     """The page."""
-    folder = ui.run_folder()
+    folder = data.run_folder()
     st.title("Why these items?")
-    if not ui.has_refined(folder):
+    if not data.has_refined(folder):
         ui.nothing_yet("No refined model is trained yet.", folder)
         return
-    explainer = ui.explainer_of(folder)
+    explainer = data.explainer_of(folder)
     left, right = st.columns([3, 1])
     with left:
-        user = pick_user(explainer)
+        person = people.choose(folder)
     with right:
-        k = st.slider("Items", 3, 20, min(explainer.config.explain.k, 20))
-    if not user:
+        k = st.slider("Items", 3, 20, min(max(explainer.config.explain.k, 3), 20))
+    if person is None:
         return
-    answer = _answer(explainer, str(folder.root), id(explainer), user, k)
+    opened = data.explainer_key(folder)
+    answer = _answer(person, str(folder.root), opened, person.key, k)
     model = answer["model"]
     st.caption(
         f"Ranked by {ui.readable(model['backbone'])} with refined embeddings; attributes scored by "
@@ -154,11 +170,14 @@ def main() -> None:
     with left:
         history(answer)
     with right:
-        taste(explainer, answer)
-    recommendations(answer)
-    questions.why_not(explainer, user, answer["recommendations"])
-    questions.what_if(explainer, user, k, answer["recommendations"])
-    beside_base(answer, _base(explainer, str(folder.root), id(explainer), user, k))
+        taste(answer, _bands(explainer, str(folder.root), opened))
+    recommendations(person, answer)
+    questions.why_not(person, answer["recommendations"])
+    questions.what_if(person, k, answer["recommendations"])
+    catalog = data.catalog_of(folder)
+    if catalog is not None and answer["events"]:
+        base = _base(person, folder, str(folder.root), opened, person.key, k)
+        beside_base(answer, base, catalog.names)
 
 
 main()

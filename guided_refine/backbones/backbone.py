@@ -238,7 +238,7 @@ class Backbone:
         states = self._states(histories, own)
         if self.term is not None:
             for place in torch.nonzero(own < 0)[:, 0].tolist():
-                states[place] += self._unknown(histories.sequence(place), None)
+                states[place] += self._unknown(histories.sequence(place), None)[0]
         table = self._best(states, histories, k, filter_viewed)
         table.insert(0, "user_id", names[table.pop("row").to_numpy()])
         return table

@@ -179,6 +179,18 @@ class Explainer:
         users = [self._model_users.get(name, -1) for name in data.user_ids]
         return torch.tensor(users), torch.tensor([len(self.seen(u)) for u in range(data.n_users)])
 
+    def normalised(self, user: int) -> np.ndarray:
+        """A user number's scores as the guided user term takes them, (attributes,); 0 where it knows none."""
+        import torch
+
+        from guided_refine.refine.users import GuidedUserTerm
+
+        term = self.model.term
+        assert isinstance(term, GuidedUserTerm)
+        seen = torch.tensor([[len(self.seen(user))]])
+        taken: np.ndarray = term.scores(self.model_user(user), seen)[0, 0].double().numpy()
+        return taken
+
     def weights(self, user: int) -> dict[str, float]:
         """The user's weight on every attribute column: what the dot product multiplies an item's column with."""
         state = self.state(user)[self._behaviour :]

@@ -203,9 +203,12 @@ def clip(text: str, width: int) -> str:
     text = clean(text)
     if cells(text) <= width:
         return text
-    while text and cells(text) > width - 1:
-        text = text[:-1]
-    return text.rstrip() + "…"
+    used = 0
+    for place, c in enumerate(text):
+        used += cells(c)
+        if used > width - 1:
+            return text[:place].rstrip() + "…"
+    return text
 
 
 def pad(text: str, width: int) -> str:

@@ -1,8 +1,8 @@
 """Do explanations agree with what the catalog says about its items?
 
-An explanation says how strongly a user is drawn by an attribute. Catalogs have labels, such as genres; each attribute is linked
-to the label that goes best with it. The language model may have read the labels, but not who took which item: users with
-more of the label in their history should be those whom the attribute draws more towards items of the label. Random
+An explanation says how strongly a user is drawn by an attribute. Catalogs have labels, such as genres; each attribute is
+linked to the label that goes best with it. The language model may have read the labels, but not who took which item: users
+with more of the label in their history should be those whom the attribute draws more towards items of the label. Random
 explanations would have a correlation of 0.
 """
 

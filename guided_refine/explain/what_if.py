@@ -187,7 +187,7 @@ class WhatIf:
         )
         rare = float(shares[moved].min()) if len(moved) else 1.0
         scores = {
-            self.attributes[a]: (self._said(a), self._score(a, then[a]) if inside[a] else None)
+            self.attributes[a]: (self._said(a), self.score_of(a, then[a]) if inside[a] else None)
             for a in moved.tolist()
         }
         rank = int(self.shifted(shift).ranks(self.explainer.seen(self.user))[item - 1])
@@ -207,11 +207,10 @@ class WhatIf:
         users, events = self.explainer.everyone
         return self.term.scores(users, events[:, None])[:, 0].double().numpy()
 
-    @property
+    @cached_property
     def now(self) -> np.ndarray:
         """The user's normalised scores, (attributes,)."""
-        row: np.ndarray = self.everyone[self.user]
-        return row
+        return self.explainer.normalised(self.user)
 
     @cached_property
     def spread(self) -> np.ndarray:
@@ -243,13 +242,13 @@ class WhatIf:
     def _said(self, column: int) -> float:
         profile = self._profile
         # Beyond the ends of the normalisation many scores are one, so the way back would not give what was said.
-        return self._score(column, self.now[column]) if profile.estimated else profile.rows[column]["score"]
+        return self.score_of(column, self.now[column]) if profile.estimated else profile.rows[column]["score"]
 
     @cached_property
     def _profile(self) -> Profile:
         return self.explainer.profile(self.user)
 
-    def _score(self, column: int, normalised: float) -> float:
+    def score_of(self, column: int, normalised: float) -> float:
         """The score in [0, 1] that has this normalised form; the nearest end beyond the map's ends."""
         x, y = self.term.normaliser.x[column], self.term.normaliser.y[column]
         return float(np.clip(np.interp(normalised, y, x), 0.0, 1.0)) if y[0] < y[-1] else float(x[0])

@@ -1,0 +1,142 @@
+"""Case studies: pick a user, look at the page, take it along as a file."""
+
+from functools import partial
+from typing import Any
+
+import dashboard_data as data
+import dashboard_people as people
+import dashboard_ui as ui
+import streamlit as st
+
+from guided_refine.errors import InputError
+from guided_refine.evaluation.lists import read_lists
+from guided_refine.explain.cases.moved import distance, most_moved
+from guided_refine.explain.cases.study import study
+from guided_refine.explain.export import FORMATS, render
+
+ANY, MOVED = "Any user", "Users whose lists moved most"
+OFFERED = 30
+MIME = {"html": "text/html", "json": "application/json", "md": "text/markdown", "png": "image/png"}
+CALLED = {"html": "HTML", "json": "JSON", "md": "Markdown", "png": "PNG"}
+
+
+@st.cache_data(show_spinner="Comparing all lists with the base…", max_entries=4)
+def _moved(_folder: ui.RunFolder, root: str, lists: str) -> list[tuple[str, float]] | None:
+    """User ids and how far their lists moved from the base's, most first; None where there are no lists to compare."""
+    explainer = data.explainer_of(_folder)
+    units = [_folder.unit(explainer.backbone, v, explainer.seed) for v in ("base", "refined")]
+    paths = [unit / "recommendations.parquet" for unit in units]
+    if not all(path.exists() for path in paths):
+        return None
+    base, refined = (read_lists(path, explainer.dataset) for path in paths)
+    k = min(explainer.config.explain.k, base.shape[1], refined.shape[1])
+    far = distance(base[:, :k], refined[:, :k])
+    users = explainer.dataset.targets("test")[0]
+    return [
+        (explainer.dataset.user_ids[int(users[row])], float(far[row])) for row in most_moved(far, OFFERED)
+    ]
+
+
+@st.cache_data(show_spinner="Putting the case together…", max_entries=16)
+def _case(
+    _folder: ui.RunFolder, root: str, opened: str, user: str, item: str | None, k: int
+) -> dict[str, Any]:
+    return study(data.shared_of(_folder), user, item=item, k=k)
+
+
+@st.cache_data(show_spinner=False, max_entries=16)
+def _page(_case: dict[str, Any], root: str, opened: str, user: str, item: str | None, k: int) -> str:
+    return render(_case, "html").decode()
+
+
+def choose(folder: ui.RunFolder) -> str | None:
+    """A user by id, or one of those whose lists moved most."""
+    kind = st.segmented_control("Whose case", [ANY, MOVED], default=ANY, key="whose case")
+    if kind != MOVED:
+        person = people.known_user(folder)
+        return None if person is None else person.user
+    explainer = data.explainer_of(folder)
+    units = [folder.unit(explainer.backbone, v, explainer.seed) for v in ("base", "refined")]
+    lists = data.content(*(unit / "recommendations.parquet" for unit in units))
+    moved = _moved(folder, str(folder.root), lists)
+    if not moved:
+        ui.nothing_yet("The lists of the base and of the refined model are not there yet.", folder)
+        return None
+    far = dict(moved)
+    user: str | None = st.selectbox(
+        "Users whose lists moved most from the base's",
+        list(far),
+        format_func=lambda u: f"{u}  (moved by {far[u]:.2f})",
+        help="0: the same list, 1: no item in common.",
+        key="moved user",
+    )
+    return user
+
+
+def choose_item(folder: ui.RunFolder) -> str | None:
+    """An item that the case is to say something about, or none."""
+    catalog = data.catalog_of(folder)
+    assert catalog is not None, "a refined model has a catalog"
+    if len(catalog.names) <= people.LISTED:
+        item: str | None = st.selectbox(
+            "Ask about an item too",
+            list(catalog.names),
+            index=None,
+            format_func=catalog.label,
+            placeholder="no item",
+            key="asked item",
+        )
+        return item
+    typed = st.text_input("Ask about an item too", placeholder="an item id", key="asked id").strip()
+    return typed or None
+
+
+def downloads(case: dict[str, Any], user: str) -> None:
+    """One button per format; a file is made when it is asked for."""
+    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in user)[:60] or "user"
+    with st.container(horizontal=True):
+        for format in FORMATS:
+            st.download_button(
+                CALLED[format],
+                data=partial(render, case, format),
+                file_name=f"case_{name}.{format}",
+                mime=MIME[format],
+                icon=":material/download:",
+                on_click="ignore",
+                key=f"download {format}",
+            )
+
+
+def main() -> None:
+    """The page."""
+    folder = data.run_folder()
+    st.title("Case studies")
+    if not data.has_refined(folder):
+        ui.nothing_yet("No refined model is trained yet.", folder)
+        return
+    explainer = data.explainer_of(folder)
+    left, middle, right = st.columns([3, 2, 1])
+    with left:
+        user = choose(folder)
+    with middle:
+        item = choose_item(folder)
+    with right:
+        k = st.slider("Items", 3, 20, min(max(explainer.config.explain.k, 3), 20), key="case items")
+    if user is None:
+        return
+    root, opened = str(folder.root), data.explainer_key(folder)
+    try:
+        case = _case(folder, root, opened, user, item, k)
+    except InputError as error:
+        st.warning(ui.plain(str(error)), icon=":material/person_off:")
+        return
+    downloads(case, user)
+    st.caption(
+        "A case study is one file: HTML that needs nothing else and runs no script, JSON by a published schema, Markdown, "
+        "or a picture. Below is the HTML as it will look."
+    )
+    with st.container(border=True):
+        st.iframe(_page(case, root, opened, user, item, k), height=1100)
+
+
+main()
