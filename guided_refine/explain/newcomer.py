@@ -33,7 +33,7 @@ class Newcomer(Explainer):
     Whatever user is named to it, the answer is about this person. The person's scores are estimated, so `profile` says
     `estimated`, in [0, 1]: what the model's estimate is before normalisation.
 
-    >>> Newcomer(explainer, ["i3", "i11"]).contributions(NOBODY).top(5, np.array([]))  # doctest: +SKIP
+    `Newcomer(Explainer.open("runs/shop"), ["i3", "i11"]).contributions(NOBODY)` splits all items' scores for the person.
     """
 
     def __init__(self, explainer: Explainer, item_ids: Sequence[str]) -> None:
