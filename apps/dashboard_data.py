@@ -19,7 +19,7 @@ import streamlit as st
 
 from guided_refine.config import Config
 from guided_refine.errors import InputError
-from guided_refine.files import read_json, read_parquet, sha256_file
+from guided_refine.files import read_csv, read_json, read_parquet, sha256_file
 from guided_refine.runfolder import RunFolder
 
 # What brings torch along is imported where it is needed: the first page needs none of it.
@@ -69,12 +69,7 @@ def _parquet(path: str, content: str) -> pd.DataFrame:
 
 @st.cache_resource(show_spinner=False, max_entries=128)
 def _csv(path: str, content: str) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path)
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is damaged ({error}); delete it and run the same command again") from error
+    return read_csv(path)
 
 
 def json_of(path: Path) -> Any | None:

@@ -23,20 +23,24 @@ def source_colour(found: pd.Series) -> alt.Color:
     )
 
 
-def truth(rows: pd.DataFrame, measure: str, title: str) -> alt.Chart:
-    """Agreement with the truth per attribute and source, with intervals; columns label, source, value, lower, upper."""
+def by_source(rows: pd.DataFrame, *told: alt.Tooltip) -> alt.Chart:
+    """A row per attribute, in it a line per source; `told` stands beside both names where one points."""
     names = [s for s in SOURCES if s in set(rows["source"])]
-    base = alt.Chart(rows).encode(
+    return alt.Chart(rows).encode(
         y=alt.Y("label:N", sort=None, title=None, axis=names_beside()),
         yOffset=alt.YOffset("source:N", sort=names),
         color=source_colour(rows["source"]),
-        tooltip=[
-            alt.Tooltip("label:N", title="attribute"),
-            "source:N",
-            alt.Tooltip("value:Q", format=".3f", title=measure),
-            alt.Tooltip("lower:Q", format=".3f"),
-            alt.Tooltip("upper:Q", format=".3f"),
-        ],
+        tooltip=[alt.Tooltip("label:N", title="attribute"), "source:N", *told],
+    )
+
+
+def truth(rows: pd.DataFrame, measure: str, title: str) -> alt.Chart:
+    """Agreement with the truth per attribute and source, with intervals; columns label, source, value, lower, upper."""
+    base = by_source(
+        rows,
+        alt.Tooltip("value:Q", format=".3f", title=measure),
+        alt.Tooltip("lower:Q", format=".3f"),
+        alt.Tooltip("upper:Q", format=".3f"),
     )
     rule = base.mark_rule(strokeWidth=2).encode(x=alt.X("lower:Q", title=title), x2="upper:Q")
     point = base.mark_point(filled=True, size=80, opacity=1).encode(x="value:Q")
@@ -48,16 +52,8 @@ def ranges(rows: pd.DataFrame) -> alt.Chart:
 
     Columns label, source, p10, p25, median, p75, p90.
     """
-    names = [s for s in SOURCES if s in set(rows["source"])]
-    base = alt.Chart(rows).encode(
-        y=alt.Y("label:N", sort=None, title=None, axis=names_beside()),
-        yOffset=alt.YOffset("source:N", sort=names),
-        color=source_colour(rows["source"]),
-        tooltip=[
-            alt.Tooltip("label:N", title="attribute"),
-            "source:N",
-            *(alt.Tooltip(f"{c}:Q", format=".2f") for c in ("p10", "p25", "median", "p75", "p90")),
-        ],
+    base = by_source(
+        rows, *(alt.Tooltip(f"{c}:Q", format=".2f") for c in ("p10", "p25", "median", "p75", "p90"))
     )
     across = alt.X("p10:Q", title="score, 0 to 1", scale=alt.Scale(domain=[0, 1]), axis=TENTHS)
     thin = base.mark_rule(strokeWidth=1.5).encode(x=across, x2="p90:Q")

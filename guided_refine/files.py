@@ -139,6 +139,19 @@ def read_parquet(source: Path | str, columns: list[str] | None = None) -> pd.Dat
         ) from error
 
 
+def read_csv(source: Path | str) -> pd.DataFrame:
+    """Read a CSV of a run, an empty one too; raises `InputError` when it is damaged."""
+    try:
+        return pd.read_csv(source)
+    except pd.errors.EmptyDataError:
+        # A model that trained for no epoch has an empty curve.
+        return pd.DataFrame()
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{source} is damaged ({error}); delete it and run the same command again"
+        ) from error
+
+
 def sha256_file(source: Path | str) -> str:
     """SHA-256 of a file's bytes, read in pieces."""
     digest = hashlib.sha256()

@@ -11,8 +11,7 @@ import pandas as pd
 
 from guided_refine.config import Config
 from guided_refine.data.dataset import Dataset, load_dataset
-from guided_refine.errors import InputError
-from guided_refine.files import read_json, read_parquet
+from guided_refine.files import read_csv, read_json, read_parquet
 from guided_refine.runfolder import RunFolder
 
 T = TypeVar("T")
@@ -62,7 +61,7 @@ def read_run(root: Path | str) -> RunFiles:
         run.scores = read("scores.parquet", "attribute scores", read_parquet, None)
         run.summary = read("scores/summary.json", "the summary of the scores", read_json, {})
         if config.tune.enabled:
-            run.tuning = read("tuning/curves.csv", "the curves of tuning", _csv, None)
+            run.tuning = read("tuning/curves.csv", "the curves of tuning", read_csv, None)
     names = ("baselines", "strata", "beyond_accuracy", "sampled", "convergence")
     run.details = {n: read_json(root / f"{n}.json") for n in names if (root / f"{n}.json").exists()}
     if (root / "truth.json").exists():
@@ -71,7 +70,7 @@ def read_run(root: Path | str) -> RunFiles:
         for variant in config.variants_of(backbone):
             for seed in config.all_seeds:
                 name = f"backbones/{backbone}/{variant}/seed{seed}/curve.csv"
-                curve = read(name, f"{backbone}, {variant}, seed {seed}", _csv, None)
+                curve = read(name, f"{backbone}, {variant}, seed {seed}", read_csv, None)
                 if curve is not None:
                     run.curves[backbone, variant, seed] = curve
     return run
@@ -80,13 +79,3 @@ def read_run(root: Path | str) -> RunFiles:
 def _dataset(folder: Path, config: Config) -> Dataset:
     data = config.data
     return load_dataset(folder, split=data.split, valid_share=data.valid_share, test_share=data.test_share)
-
-
-def _csv(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path)
-    except pd.errors.EmptyDataError:
-        # A model that trained for no epoch has an empty curve.
-        return pd.DataFrame()
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is damaged ({error}); delete it and run the same command again") from error
