@@ -174,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--restart", action="store_true", help="train a reference a third longer: had it converged?"
     )
+    p.add_argument("--keep", action="store_true", help="write what --restart finds into reference.json")
     _common(p)
     p.set_defaults(do=_evaluate)
 
@@ -315,27 +316,31 @@ def _data_info(args: argparse.Namespace) -> None:
     _print(facts) if args.json else print(format_info(facts))
 
 
-def _evaluate(args: argparse.Namespace) -> None:
+def _evaluate(args: argparse.Namespace) -> int:
+    """1 when recorded numbers do not come back, else 0."""
     if args.map and not args.truth:
         raise InputError("--map needs --truth FILE")
+    if args.keep and not args.restart:
+        raise InputError("--keep needs --restart")
     if args.truth:
         from guided_refine.evaluation.truth import compare_with_truth, format_truth
 
         answer = compare_with_truth(args.run, args.truth, args.map)
         _print(answer) if args.json else print(format_truth(answer))
-        return
+        return 0
     from guided_refine.check import check_run, format_check
     from guided_refine.reference import check_reference, format_restart, is_reference, restart_reference
 
     if args.restart:
         if not is_reference(args.run):
             raise InputError(f"{args.run} is no reference; for a run set evaluate.warm_restart")
-        found = restart_reference(args.run, progress=Progress(quiet=args.quiet))
+        found = restart_reference(args.run, keep=args.keep, progress=Progress(quiet=args.quiet))
         _print(found) if args.json else print(format_restart(found))
-        return
+        return 0
     check = check_reference if is_reference(args.run) else check_run
     rows = check(args.run, progress=Progress(quiet=args.quiet))
     _print(rows) if args.json else print(format_check(rows))
+    return int(not all(row["agrees"] for row in rows))
 
 
 def _add_items(args: argparse.Namespace) -> None:

@@ -123,11 +123,16 @@ def check_reference(
 
 
 def restart_reference(
-    folder: Path | str, *, data: Path | str | None = None, progress: Progress | None = None
+    folder: Path | str,
+    *,
+    data: Path | str | None = None,
+    keep: bool = False,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train a reference a third longer and say what that adds on validation, see `evaluation.convergence.check_convergence`.
 
-    Minutes to an hour, and nothing is kept of it. Arguments and errors as for `check_reference`.
+    Minutes to an hour. With `keep` the answer takes the place of `convergence` in `reference.json`; the weights stay.
+    Other arguments and errors as for `check_reference`.
     """
     from guided_refine.config import EvaluateConfig
     from guided_refine.evaluation.convergence import check_convergence
@@ -136,6 +141,8 @@ def restart_reference(
     dataset = _dataset(Path(folder), kept, data, progress or Progress(quiet=True))
     named = {name: kept[name] for name in ("kind", "variant", "seed")}
     found = check_convergence(model, kept["epochs"], dataset, EvaluateConfig(), progress=progress)
+    if keep:
+        write_json(Path(folder) / REFERENCE, kept | {"convergence": found})
     return named | found
 
 
@@ -146,7 +153,7 @@ def format_restart(found: dict[str, Any]) -> str:
         f"{found['kind']}/{found['variant']}/seed{found['seed']}: restarted for {found['epochs']} epochs\n"
         f"validation NDCG@10 {found['before']:.4f} -> {found['after']:.4f}: {found['mean']:+.4f} "
         f"[{found['lower']:+.4f}, {found['upper']:+.4f}]{relative}\n"
-        f"{'converged' if found['holds'] else 'NOT converged'}: a restart must add less than 2 %, and nothing surely"
+        f"{found['verdict']}: converged means that less than 2 % was gained and that the interval holds zero"
     )
 
 

@@ -240,16 +240,21 @@ class RunFolder:
 
 
 def _changed(old: Config, new: Config) -> str:
-    a, b = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    a, b = flat_values(old.model_dump(mode="json")), flat_values(new.model_dump(mode="json"))
     keys = sorted(k for k in a.keys() | b.keys() if a.get(k) != b.get(k))
     return ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
 
 
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_values(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as one, with the keys that `--set` takes.
+
+    >>> flat_values({"train": {"layers": 2, "loss": "bce"}, "seed": 1})
+    {'train.layers': 2, 'train.loss': 'bce', 'seed': 1}
+    """
     flat: dict[str, Any] = {}
     for key, child in value.items():
         if isinstance(child, dict) and child:
-            flat |= _flat(child, f"{prefix}{key}.")
+            flat |= flat_values(child, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = child
     return flat

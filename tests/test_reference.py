@@ -17,6 +17,8 @@ from guided_refine.errors import InputError
 from guided_refine.reference import REFERENCE, WEIGHTS, check_reference, is_reference, keep_reference
 from guided_refine.runfolder import RunFolder
 
+COMMITTED = Path(__file__).parents[1] / "experiments" / "reference"
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
@@ -63,8 +65,14 @@ def test_a_reference_can_be_trained_further(
     assert found["before"] == pytest.approx(fit["validation_ndcg@10"], abs=5e-3)
     assert found["mean"] == pytest.approx(found["after"] - found["before"])
     assert (kept / WEIGHTS).read_bytes() == weights
-    assert main(["evaluate", str(kept), "--restart", "--quiet"]) == 0
-    assert "converged" in capsys.readouterr().out
+    # Only on request does it take the place of what the run's own restart said.
+    assert json.loads((kept / REFERENCE).read_text()) == fit
+    assert main(["evaluate", str(kept), "--restart", "--keep", "--quiet"]) == 0
+    assert f"{found['verdict']}: converged means" in capsys.readouterr().out
+    now = json.loads((kept / REFERENCE).read_text())
+    assert now["convergence"]["after"] == found["after"]
+    assert now | {"convergence": None} == fit | {"convergence": None}
+    assert main(["evaluate", str(kept), "--keep"]) == 2
     assert main(["evaluate", str(run.root), "--restart"]) == 2
 
 
@@ -77,6 +85,7 @@ def test_other_weights_other_data_and_damage_are_said(run: RunFolder, kept: Path
     (kept / REFERENCE).write_text(json.dumps(reference | {"metrics": worse}))
     (row,) = check_reference(kept)
     assert not row["agrees"] and row["difference"] == pytest.approx(0.01)
+    assert main(["evaluate", str(kept), "--quiet"]) == 1
     (kept / WEIGHTS).write_bytes((kept / WEIGHTS).read_bytes()[:-8])
     with pytest.raises(InputError, match=WEIGHTS):
         check_reference(kept)
@@ -84,3 +93,11 @@ def test_other_weights_other_data_and_damage_are_said(run: RunFolder, kept: Path
         keep_reference(run.root, "gru4rec", kept)
     with pytest.raises(InputError, match="user term"):
         keep_reference(run.root, "sasrec", kept, variant="refined")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in COMMITTED.glob(f"*/{REFERENCE}")))
+def test_committed_numbers_come_back(name: str, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUIDED_REFINE_DATA", str(shared / "data"))
+    (row,) = check_reference(COMMITTED / name)
+    assert row["agrees"], row

@@ -50,6 +50,7 @@ class Backbone:
         self.item_ids: list[str] = []
         self.user_ids: list[str] = []
         self.id_types: dict[str, str] = {}
+        self.cut_off: str | None = None
         self.histories = Histories.stack([])
         self._start = self._weights()
         self._bound: tuple[Dataset, np.ndarray] | None = None
@@ -116,7 +117,7 @@ class Backbone:
             )
         self.model.load_state_dict(self._start)
         # Known only once it has learned something: after a refusal there is nothing to recommend from.
-        self.item_ids, self._bound = [], None
+        self.item_ids, self.cut_off, self._bound = [], None, None
         fit = train(
             self.model,
             dataset,
@@ -129,6 +130,7 @@ class Backbone:
         )
         self.item_ids, self.user_ids = dataset.item_ids.tolist(), list(dataset.user_ids)
         self.id_types = dict(dataset.id_types)
+        self.cut_off = dataset.split.cut_off
         self.histories = Histories.stack(dataset.sequences)
         self._bound = (dataset, np.arange(dataset.n_users))
         return fit
@@ -158,12 +160,21 @@ class Backbone:
     def states(self, users: np.ndarray, part: Part, dataset: Dataset) -> np.ndarray:
         """What is compared with item vectors to predict the `part` target; float32 (users, width).
 
-        `users` are the dataset's numbers. Only `dataset.visible(user, part)` is read.
+        `users` are the dataset's numbers. Only `dataset.visible(user, part)` is read. Raises `InputError` for a dataset
+        under another split than the one it was trained under: what is held out there may have been learned here.
         """
         users = np.asarray(users, dtype=np.int64)
         own = self._own_users(dataset)[users]
+        self._check_split(dataset)
         histories = Histories.stack([dataset.visible(int(u), part) for u in users])
         return self._states(histories, torch.from_numpy(own))
+
+    def _check_split(self, dataset: Dataset) -> None:
+        if self.cut_off not in (None, dataset.split.cut_off):
+            raise InputError(
+                f"this {self.kind} was trained under split {self.cut_off}, but {dataset.name} has split "
+                f"{dataset.split.cut_off}, whose held-out events it may have learned; measure it on its own, or train again"
+            )
 
     @torch.no_grad()
     def _states(self, histories: Histories, own: Tensor) -> np.ndarray:
@@ -206,7 +217,8 @@ class Backbone:
         weights), also those that only served to validate and test: what comes next is asked for. With `part`, which
         needs `dataset`, they are what a prediction for that part may see. Users with fewer than `k` candidates get fewer
         rows. Ids come back as they came in the data, text or whole numbers.
-        Raises `InputError` for an unknown user, one without events, for `k` below 1, and before `fit`.
+        Raises `InputError` for an unknown user, one without events, for `k` below 1, before `fit`, and with `part` for
+        a dataset under another split than the one it was trained under.
         """
         known = dataset.user_ids if dataset is not None else self.user_ids
         self._check_fitted()
@@ -223,6 +235,8 @@ class Backbone:
         rows = np.array([number[name] for name in asked], dtype=np.int64)
         if dataset is not None:
             own = torch.from_numpy(self._own_users(dataset)[rows])
+            if part is not None:
+                self._check_split(dataset)
             seen = [dataset.sequences[u] if part is None else dataset.visible(int(u), part) for u in rows]
         else:
             own = torch.from_numpy(rows)

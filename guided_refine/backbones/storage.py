@@ -42,6 +42,7 @@ def save_backbone(backbone: Backbone, folder: Path) -> None:
             "item_ids": backbone.item_ids,
             "user_ids": backbone.user_ids,
             "id_types": backbone.id_types,
+            "cut_off": backbone.cut_off,
         },
     )
 
@@ -81,8 +82,9 @@ def load_backbone(folder: Path) -> Backbone:
         )
         backbone.model.load_state_dict(tensors)
         backbone.item_ids, backbone.user_ids = list(config["item_ids"]), list(config["user_ids"])
-        # Absent in what earlier versions wrote: ids were text.
+        # Both are absent in what earlier versions wrote: ids were text, and the split stood in the run folder only.
         backbone.id_types = dict(config.get("id_types", {}))
+        backbone.cut_off = config.get("cut_off")
         # An id too many, and everybody behind it would get somebody else's history.
         for name, ids, n in (
             ("item_ids", backbone.item_ids, backbone.table.n_items),

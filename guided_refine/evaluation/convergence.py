@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from guided_refine.backbones.randomness import RESTART, derived_seed
+from guided_refine.backbones.training import DROP
 from guided_refine.backbones.validation import Validation
 from guided_refine.config import EvaluateConfig
 from guided_refine.data.dataset import Dataset
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 MOST = 0.02
 #: Share of the first training's epochs that the restart gets.
 SHARE = 1 / 3
+
+CONVERGED, STILL_LEARNING, NO_ANSWER = "converged", "still learning", "no answer"
 
 
 def check_convergence(
@@ -41,18 +44,23 @@ def check_convergence(
 
     The restart has a fresh optimiser, new random draws, the settings of the first training and a third of its epochs, all of
     which it spends. Where the first training lowered its learning rate on a standstill the restart does too, as often as it
-    stands still, and a standstill is a third as long: otherwise the full rate, which throws a finished model back, takes
-    all the epochs there are. As in every training its best epoch counts, so a little luck is on its side. `model` stays as
-    it is.
+    stands still; it begins one step below the full rate, and a standstill is a third as long. A finished model is thrown
+    back by the full rate, further than a third of the epochs can make good (seen with BERT4Rec), and then the check shows
+    nothing. As in every training the best epoch counts, so a little luck is on the restart's side. `model` stays as it is.
 
     Returns `epochs` of the restart, validation NDCG@10 `before` and `after`, their difference `mean` with its paired
-    bootstrap interval over users (`lower`, `upper`), `relative` to `before`, and `holds`, see `converged`.
+    bootstrap interval over users (`lower`, `upper`), `relative` to `before`, `verdict`, and `holds`, which is true for
+    the verdict "converged".
     """
     allowed = math.ceil(epochs * SHARE)
     again = model.restarted(derived_seed(model.seed, RESTART))
-    patient = {"patience": allowed}
+    patient: dict[str, Any] = {"patience": allowed}
     if model.config.learning_rate_drops:
-        patient = {"patience": math.ceil(model.config.patience * SHARE), "learning_rate_drops": allowed}
+        patient = {
+            "patience": math.ceil(model.config.patience * SHARE),
+            "learning_rate_drops": allowed,
+            "learning_rate": model.config.learning_rate * DROP,
+        }
     again.config = model.config.model_copy(update={"max_epochs": allowed, **patient})
     more = again.fit(dataset, checkpoint=checkpoint, progress=progress)
     validation = Validation(dataset, torch.device("cpu"))
@@ -75,18 +83,22 @@ def check_convergence(
         "relative": relative,
         "confidence": options.confidence,
         "n_users": len(before),
-        "holds": converged(gain, level),
+        "verdict": (said := verdict(gain, level)),
+        "holds": said == CONVERGED,
     }
 
 
-def converged(gain: Interval, before: float) -> bool:
-    """True when a restart gained less than 2 % of `before`, and nothing that is surely above zero.
+def verdict(gain: Interval, before: float) -> str:
+    """What a restart shows that added `gain` to a validation NDCG@10 of `before`.
 
-    An interval below zero means that the restart did harm: then too there was nothing left to gain.
+    "converged": it gained less than 2 % and the interval holds zero. "still learning": it gained more, or surely something.
+    "no answer": it ended surely below its start, and who does not find back cannot say whether there was more to find.
 
-    >>> converged(Interval(0.001, -0.002, 0.004, 0.5), 0.18), converged(Interval(0.001, 0.0005, 0.0015, 0.01), 0.18)
-    (True, False)
-    >>> converged(Interval(0.004, -0.002, 0.01, 0.2), 0.18)
-    False
+    >>> verdict(Interval(0.001, -0.002, 0.004, 0.5), 0.18), verdict(Interval(0.001, 0.0005, 0.0015, 0.01), 0.18)
+    ('converged', 'still learning')
+    >>> verdict(Interval(0.004, -0.002, 0.01, 0.2), 0.18), verdict(Interval(-0.004, -0.006, -0.002, 0.01), 0.18)
+    ('still learning', 'no answer')
     """
-    return gain.lower <= 0 and gain.mean < MOST * before
+    if gain.lower > 0 or gain.mean >= MOST * before:
+        return STILL_LEARNING
+    return NO_ANSWER if gain.upper < 0 else CONVERGED

@@ -215,7 +215,7 @@ def _convergence(run: RunFiles) -> list[str]:
             number(r["after"]),
             f"{signed(r['mean'])} {interval(r['lower'], r['upper'])}",
             "–" if r["relative"] is None else f"{r['relative']:+.1%}",
-            "yes" if r["holds"] else "**no**",
+            "yes" if r["holds"] else f"**{r.get('verdict', 'no')}**",
         ]
         for r in found
     ]
@@ -225,8 +225,9 @@ def _convergence(run: RunFiles) -> list[str]:
         "",
         *table(head, body),
         "From the trained weights with a fresh optimiser, for up to a third of the epochs more; the best of them counts. "
-        "Converged: less than 2 % gained on validation, and nothing that is surely above zero (paired bootstrap over "
-        "users). The restart serves this check only; all other numbers are of the first training.",
+        "Converged: less than 2 % gained on validation, and the interval holds zero (paired bootstrap over users); one "
+        "that ends surely below its start gives no answer. The restart serves this check only; all other numbers are "
+        "of the first training.",
         "",
     ]
 

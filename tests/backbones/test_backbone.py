@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from synthetic import make_dataset, random_dataset
@@ -14,9 +15,10 @@ from synthetic import make_dataset, random_dataset
 from guided_refine.backbones.backbone import Backbone
 from guided_refine.backbones.model import ENCODERS
 from guided_refine.backbones.tables import IdTable
-from guided_refine.config import TrainConfig
+from guided_refine.config import DataConfig, TrainConfig
 from guided_refine.data.dataset import Dataset
 from guided_refine.errors import InputError
+from guided_refine.evaluation.ranking import rank_targets
 
 KINDS = sorted(ENCODERS)
 
@@ -50,7 +52,10 @@ def test_score_is_the_sum_over_columns(fitted: Backbone, dataset: Dataset) -> No
     np.testing.assert_allclose(fitted.score(users, "valid", dataset), by_column, atol=1e-5)
 
 
-def test_only_the_prefix_of_the_part_is_read(fitted: Backbone, dataset: Dataset) -> None:
+def test_only_the_prefix_of_the_part_is_read(
+    fitted: Backbone, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitted, "cut_off", None)  # other held-out items make another split
     prefixes = [dataset.visible(u, "test").tolist() for u in range(dataset.n_users)]
     cut = make_dataset([[*p, 1] for p in prefixes], dataset.n_items)
     users, _ = dataset.targets("test")
@@ -116,6 +121,35 @@ def test_saved_and_loaded_gives_the_same(fitted: Backbone, dataset: Dataset, tmp
     assert np.array_equal(loaded.score(users, "test", dataset), fitted.score(users, "test", dataset))
     assert loaded.recommend(["u4"]).equals(fitted.recommend(["u4"]))
     assert loaded.recommend_for_history(["i1", "i2"]).equals(fitted.recommend_for_history(["i1", "i2"]))
+
+
+def test_another_split_is_not_measured(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(
+        {
+            "user_id": np.repeat(np.arange(20), 8),
+            "item_id": rng.integers(0, 12, 160),
+            "timestamp": rng.permutation(160),
+        }
+    )
+    one_out = Dataset.from_frames(rows)
+    by_time = Dataset.from_frames(rows, options=DataConfig(split="global_time"))
+    backbone = Backbone.new("sasrec", one_out, TrainConfig(width=8, max_length=6, max_epochs=1, threads=1))
+    backbone.fit(one_out)
+    backbone.save(tmp_path)
+    for model in (backbone, Backbone.load(tmp_path)):
+        for refused in (
+            lambda m=model: m.states(np.array([0]), "test", by_time),
+            lambda m=model: m.score(np.array([0]), "valid", by_time),
+            lambda m=model: m.recommend([0], dataset=by_time, part="test"),
+            lambda m=model: rank_targets(lambda u: m.score(u, "test", by_time), by_time, "test"),
+        ):
+            with pytest.raises(InputError, match="was trained under split leave_one_out:"):
+                refused()
+        assert len(model.recommend([0], k=3, dataset=by_time)) == 3  # what comes next has no part
+        assert np.isfinite(model.score(np.array([0]), "test", one_out)).all()
+    backbone.fit(by_time)
+    assert np.isfinite(backbone.score(np.array([0]), "test", by_time)).all()
 
 
 def test_bad_questions_are_said(fitted: Backbone, dataset: Dataset) -> None:

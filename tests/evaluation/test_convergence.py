@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ import torch
 from synthetic import ring
 
 from guided_refine.backbones.backbone import Backbone
+from guided_refine.backbones.training import FitResult
 from guided_refine.backbones.validation import Validation
 from guided_refine.config import EvaluateConfig, TrainConfig
 from guided_refine.data.dataset import Dataset
-from guided_refine.evaluation.convergence import check_convergence, converged
+from guided_refine.evaluation.convergence import check_convergence, verdict
 from guided_refine.evaluation.statistics import Interval
 
 OPTIONS = EvaluateConfig(bootstrap=200)
@@ -72,14 +74,48 @@ def test_values_per_user_are_in_the_order_of_the_targets(dataset: Dataset) -> No
 
 
 @pytest.mark.parametrize(
-    ("mean", "lower", "upper", "holds"),
+    ("mean", "lower", "upper", "said"),
     [
-        (0.001, -0.002, 0.004, True),
-        (0.0019, -0.001, 0.005, True),
-        (0.0021, -0.001, 0.005, False),  # more than 2 %, though perhaps luck
-        (0.001, 0.0001, 0.002, False),  # little, but surely something
-        (-0.01, -0.02, -0.005, True),  # the restart did harm
+        (0.001, -0.002, 0.004, "converged"),
+        (0.0019, -0.001, 0.005, "converged"),
+        (0.0021, -0.001, 0.005, "still learning"),  # more than 2 %, though perhaps luck
+        (0.001, 0.0001, 0.002, "still learning"),  # little, but surely something
+        (-0.01, -0.02, 0.0001, "converged"),
+        (-0.01, -0.02, -0.005, "no answer"),  # it did harm: nothing is known of what there was to gain
     ],
 )
-def test_both_conditions_count(mean: float, lower: float, upper: float, holds: bool) -> None:
-    assert converged(Interval(mean, lower, upper, 0.1), 0.1) is holds
+def test_both_conditions_count(mean: float, lower: float, upper: float, said: str) -> None:
+    assert verdict(Interval(mean, lower, upper, 0.1), 0.1) == said
+
+
+def test_one_that_lowered_its_rate_restarts_one_step_lower_and_spends_all_its_epochs(
+    dataset: Dataset,
+) -> None:
+    model = trained(dataset, 30)
+    model.config = model.config.model_copy(update={"patience": 4, "learning_rate_drops": 1})
+    fit = model.fit(dataset)
+    seen: list[TrainConfig] = []
+
+    class Watched(Backbone):
+        def fit(self, *args: Any, **options: Any) -> FitResult:
+            seen.append(self.config)
+            answer = super().fit(*args, **options)
+            rates.extend(row["learning_rate"] for row in answer.curve)
+            return answer
+
+    rates: list[float] = []
+    model.__class__ = Watched
+    found = check_convergence(model, fit.epochs, dataset, OPTIONS)
+    [settings] = seen
+    assert settings.patience == 2 and rates[0] == model.config.learning_rate / 4
+    assert found["epochs"] == settings.max_epochs == math.ceil(fit.epochs / 3)
+    # The rate falls again and again, each time to a quarter.
+    falls = np.divide(rates[1:], rates[:-1])
+    assert set(np.round(falls, 6)) <= {1.0, 0.25}
+
+
+def test_with_drops_too_one_that_stopped_early_is_found_out(dataset: Dataset) -> None:
+    model = trained(dataset, 4)
+    model.config = model.config.model_copy(update={"patience": 4, "learning_rate_drops": 2})
+    found = check_convergence(model, model.fit(dataset).epochs, dataset, OPTIONS)
+    assert found["verdict"] == "still learning" and not found["holds"]

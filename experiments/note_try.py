@@ -1,0 +1,81 @@
+"""Note what trainings reached on validation, so that every try is counted. Test metrics are not looked at.
+
+python experiments/note_try.py experiments/backbones/games_gru4rec.yaml RUN... [--note "..."]
+
+adds one line per trained (or stopped) unit of each run folder to experiments/tries.csv: what differs from the config,
+validation NDCG@10, epochs, seconds. A line that stands there already is replaced. The runs come from
+`guided-refine train CONFIG --set ... --out RUN`, which ends before the test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors import safe_open
+
+from guided_refine.config_file import load_config
+from guided_refine.files import atomic_path, read_json
+from guided_refine.runfolder import RunFolder, flat_values
+
+TABLE = Path(__file__).with_name("tries.csv")
+KEY = ["config", "backbone", "variant", "seed", "changed"]
+
+
+def tries(config: Path, run: Path, note: str) -> list[dict[str, Any]]:
+    """One row per unit of `run` of which something is known."""
+    asked = flat_values(load_config(config).model_dump(mode="json"))
+    had = flat_values(RunFolder(run).config().model_dump(mode="json"))
+    changed = " ".join(f"{k}={had[k]}" for k in sorted(had) if had[k] != asked.get(k))
+    rows = []
+    for unit in sorted((run / "backbones").glob("*/*/seed*")):
+        fit = _fit(unit)
+        if fit is None:
+            continue
+        rows.append(
+            {
+                "config": config.stem,
+                "backbone": unit.parts[-3],
+                "variant": unit.parts[-2],
+                "seed": int(unit.name.removeprefix("seed")),
+                "changed": changed,
+                "validation_ndcg@10": round(max(row["ndcg@10"] for row in fit["curve"]), 5),
+                "epochs": len(fit["curve"]),
+                "seconds": round(sum(row["seconds"] for row in fit["curve"])),
+                "ended": "by itself" if fit.get("converged") else "stopped",
+                "note": note,
+            }
+        )
+    return rows
+
+
+def _fit(unit: Path) -> dict[str, Any] | None:
+    """What is known of a finished training, or of one that was stopped between epochs."""
+    if (unit / "fit.json").exists():
+        found: dict[str, Any] = read_json(unit / "fit.json")
+        return found
+    stopped = unit / "checkpoint" / "last.safetensors"
+    if not stopped.exists():
+        return None
+    with safe_open(stopped, "pt") as file:
+        counters: dict[str, Any] = json.loads(file.metadata()["counters"])
+    return counters if counters["curve"] else None
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", type=Path, help="the committed config that the try starts from")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument("--note", default="")
+    args = parser.parse_args()
+    new = pd.DataFrame([row for run in args.runs for row in tries(args.config, run, args.note)])
+    old = [pd.read_csv(TABLE, keep_default_na=False)] if TABLE.exists() else []
+    table = pd.concat([*old, new]).drop_duplicates(KEY, keep="last").sort_values(KEY)
+    with atomic_path(TABLE) as path:
+        table.to_csv(path, index=False)
+    print(f"{TABLE.name}: {len(table)} tries")
