@@ -83,7 +83,7 @@ def alone_by_slots(task: Task, size: int) -> np.ndarray:
     parts = []
     for index in range(len(task.plan.names)):
         reader = SlotReader(task.model, task.plan.select([index]))
-        reader._in_blocks = False
+        reader._way = "mask"
         parts.append(_read(task, reader, size).scores)
     return np.concatenate(parts, axis=1)
 

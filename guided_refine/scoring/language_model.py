@@ -49,18 +49,39 @@ class LanguageModel:
 def context_length(model: Any) -> int:
     """Positions of a model: the least of its position limit and its sliding window.
 
-    Our masks replace a model's own sliding window, so no text may reach beyond it.
+    What reaches beyond a sliding window is read more slowly, so texts are cut to stay inside where prompts fit.
     """
-    return _positions(model.config)
+    return min(_positions(model.config))
 
 
-def _positions(config: Any) -> int:
+def _positions(config: Any) -> tuple[int, int]:
+    """Position limit, and how many positions the layers with the shortest view see."""
     config = config.get_text_config()
     limits = [getattr(config, "max_position_embeddings", None), getattr(config, "n_positions", None)]
-    if getattr(config, "use_sliding_window", True):
-        limits.append(getattr(config, "sliding_window", None))
     known = [int(limit) for limit in limits if isinstance(limit, int) and limit > 0]
-    return min(known, default=4096)
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    seen = int(window) if isinstance(window, int) and window > 0 else None
+    return min(known, default=seen or 4096), seen or min(known, default=4096)
+
+
+def reading_context(
+    config: Any, tokenizer: PreTrainedTokenizerBase, attributes: AttributeSet, options: LLMOptions
+) -> int:
+    """Positions that the prompts for items and users may take, one number for both.
+
+    Those inside of a model's sliding window; where it holds no prompt with a text, or with two events of a history, all that
+    the model has. `config`: the model's configuration.
+    """
+    from guided_refine.scoring.prompt import build_prompt
+
+    every, seen = _positions(config)
+    if seen >= every:
+        return every
+    for kind in ("item", "user"):
+        plan = build_prompt(tokenizer, attributes, kind, chat=options.chat)
+        if not plan.has_room(seen, 8 if kind == "item" else 2 * (options.event_tokens + len(plan.newline))):
+            return every
+    return seen
 
 
 def load_language_model(
@@ -79,12 +100,7 @@ def load_language_model(
         _check_folder(folder)
     source = str(folder) if folder is not None else spec
     tokenizer, model = _load(source, spec, options)
-    known = int(model.get_input_embeddings().weight.shape[0])
-    if len(tokenizer) > known:
-        raise InputError(
-            f"{spec}: the tokenizer knows {len(tokenizer)} tokens, the model only {known}; "
-            "they do not belong together"
-        )
+    _check_vocabulary(spec, len(tokenizer), int(model.get_input_embeddings().weight.shape[0]))
     base = _fingerprint(folder, spec, model)
     fingerprint = base
     if adapter is not None:
@@ -124,14 +140,33 @@ def check_language_model(spec: str, options: LLMOptions, attributes: AttributeSe
     except (OSError, ValueError, KeyError, RuntimeError, StrictDataclassError) as error:
         raise _not_loaded(source, spec, options, error) from error
     pick_device(options.device, "llm_options.device")
+    known = int(getattr(config.get_text_config(), "vocab_size", None) or len(tokenizer))
+    _check_vocabulary(spec, len(tokenizer), known)
+    context = reading_context(config, tokenizer, attributes, options)
     for kind in ("item", "user"):
-        build_prompt(tokenizer, attributes, kind, chat=options.chat).text_room(_positions(config))
+        build_prompt(tokenizer, attributes, kind, chat=options.chat).text_room(context)
     for path in sorted(folder.glob("*.safetensors")) if folder is not None else ():
         try:
             with safe_open(path, framework="np"):
                 pass  # opening compares the header with the file's length
         except (OSError, SafetensorError) as error:
             raise InputError(f"{path} is damaged ({error}); copy the model's weights again") from error
+
+
+def _check_vocabulary(spec: str, written: int, known: int) -> None:
+    """Refuse a tokenizer with tokens that the model has no place for; warn of one that leaves most places unused."""
+    if written > known:
+        raise InputError(
+            f"model {spec}: its tokenizer knows {written} tokens, the model only {known}; they do not belong together, "
+            "copy the model's own tokenizer into the folder"
+        )
+    if written < known // 2:
+        logger.warning(
+            "model %s: its tokenizer knows %d tokens, the model %d; is it the model's own?",
+            spec,
+            written,
+            known,
+        )
 
 
 def _where(options: LLMOptions) -> dict[str, Any]:
@@ -155,6 +190,10 @@ def _local_folder(spec: str) -> Path | None:
 
 def _check_folder(folder: Path) -> None:
     """Name the first file that a usable model folder lacks."""
+    if not (folder / "config.json").is_file() and (folder / "adapter_config.json").is_file():
+        raise InputError(
+            f"model folder {folder} holds an adapter, not a model; give the folder of the model that it was tuned on"
+        )
     if not (folder / "config.json").is_file():
         raise InputError(f"model folder {folder} has no config.json; it needs one, weights and a tokenizer")
     index = folder / "model.safetensors.index.json"

@@ -82,6 +82,11 @@ class PromptPlan:
         return self.opening_start + len(self.opening)
 
     @property
+    def prefix_reach(self) -> int:
+        """Positions that instructions, definitions and opening take: one more than the last of them."""
+        return max(self.text_start, self.definition_start + max(map(len, self.definitions)))
+
+    @property
     def slot_tokens(self) -> int:
         """Tokens of all slots of one read."""
         return sum(map(len, self.slots))
@@ -118,16 +123,19 @@ class PromptPlan:
     def text_room(self, context: int) -> int:
         """Text tokens that fit a model of `context` positions; raises `InputError` with the numbers where none do."""
         slot = max(map(len, self.slots))
-        room = context - self.text_start - slot
-        longest = self.definition_start + max(map(len, self.definitions))
-        if room < 8 or longest > context:
+        if not self.has_room(context, 8):
             raise InputError(
                 f"the model's context of {context} tokens is too short: instructions take {len(self.head)}, "
                 f"definitions up to {max(map(len, self.definitions))} ({DEFINITION_BUDGET} kept free), the opening "
                 f"{len(self.opening)}, a slot up to {slot}, and 8 are needed for text; use a model with a longer context "
                 "or shorter attribute definitions"
             )
-        return room
+        return context - self.text_start - slot
+
+    def has_room(self, context: int, tokens: int) -> bool:
+        """Whether a text of so many tokens fits a model of `context` positions."""
+        reach = self.text_start + tokens + max(map(len, self.slots))
+        return reach <= context and self.prefix_reach <= context
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from guided_refine.data.dataset import Dataset
 from guided_refine.progress import Progress, Task
 from guided_refine.scoring.attributes import AttributeSet
 from guided_refine.scoring.digit_rule import DigitRule
-from guided_refine.scoring.histories import HistoryTexts, all_snapshots, flat_positions
+from guided_refine.scoring.histories import HistoryTexts, all_snapshots, flat_positions, window_start
 from guided_refine.scoring.jobs import Job, batches, demand, lacking, tokens
+from guided_refine.scoring.language_model import reading_context
 from guided_refine.scoring.prompt import PromptPlan, build_prompt, tokenise_texts
 from guided_refine.scoring.scores import AttributeScores, UserScores
 from guided_refine.scoring.store import Pair, Reader, ScoreStore, StoredScore
@@ -39,7 +40,8 @@ class ScoringSummary:
     """What scoring did: counts for the log and the report.
 
     `scored` and `from_store` count (text, attribute) pairs, equal texts once. `texts_cut` counts items whose text was
-    longer than `text_tokens`; `history_events` is the window in use, shorter than asked where the context is short.
+    longer than `text_tokens`; `history_events` is the window in use, shorter than asked where the context is short, and
+    `histories_cut` counts snapshots with events before it.
     `fingerprint` (the model's) and `attribute_keys` say which rows of a store these scores are.
     """
 
@@ -128,7 +130,9 @@ def _sentence(model: str, source: str, summary: ScoringSummary) -> str:
     if summary.texts_cut:
         parts.append(f"{summary.texts_cut} texts cut to {summary.text_tokens} tokens")
     if summary.histories_cut:
-        parts.append(f"{summary.histories_cut} snapshots read at most {summary.history_events} events")
+        parts.append(
+            f"{summary.histories_cut} snapshots read the last {summary.history_events} events or fewer of more"
+        )
     if summary.flat:
         parts.append(f"hardly varies over the catalog: {', '.join(summary.flat)}")
     return "; ".join(parts)
@@ -151,10 +155,14 @@ class Scorer:
         self._attributes = attributes
         self._options = options
         self._rule = DigitRule.of(options)
+        self._said: set[str] = set()
         self._store = store
         self._cut_off = cut_off
         self._summary = summary
         self._progress = progress
+        self._context = reading_context(
+            language_model.model.config, language_model.tokenizer, attributes, options
+        )
 
     def items(self, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
         """Value and spread, each (n_items, attributes)."""
@@ -165,7 +173,7 @@ class Scorer:
     def item_work(self, dataset: Dataset) -> tuple[Work, list[str | None]]:
         """What is to be read of the items, and each item's key; None where it has no text."""
         plan = build_prompt(self._lm.tokenizer, self._attributes, "item", chat=self._options.chat)
-        limit = min(self._options.text_tokens, plan.text_room(self._lm.context))
+        limit = min(self._options.text_tokens, plan.text_room(self._context))
         texts = [text.strip() for text in dataset.texts]
         rows = tokenise_texts(self._lm.tokenizer, texts, limit)
         self._summary.items = len(texts)
@@ -190,7 +198,7 @@ class Scorer:
     def user_work(self, dataset: Dataset) -> tuple[Work, np.ndarray, np.ndarray, list[str]]:
         """What is to be read of the users; user, position and key of every snapshot."""
         plan = build_prompt(self._lm.tokenizer, self._attributes, "user", chat=self._options.chat)
-        histories = HistoryTexts(self._lm.tokenizer, dataset, self._options, plan.text_room(self._lm.context))
+        histories = HistoryTexts(self._lm.tokenizer, dataset, self._options, plan.text_room(self._context))
         positions = all_snapshots(dataset, self._options.snapshots)
         key_of: dict[tuple[int, int], str] = {}
         jobs: list[Job] = []
@@ -207,8 +215,7 @@ class Scorer:
         self._summary.snapshots = len(who)
         self._summary.users_without_history = sum(not points for points in positions)
         self._summary.history_events = histories.events
-        if histories.events < self._options.history_events:
-            self._summary.histories_cut = int((position > histories.events).sum())
+        self._summary.histories_cut = sum(window_start(int(p), histories.events) > 0 for p in position)
         keys = [key_of[int(u), int(p)] for u, p in zip(who, position, strict=True)]
         return self._work(plan, jobs), who, position, keys
 
@@ -297,9 +304,15 @@ class Scorer:
                     with torch.no_grad():
                         prior = self._rule.prior(reader, self._lm.tokenizer)
                 self._read(work, reader, prior, lacks, mine, known)
+                self._say_once(reader.slower)
                 forecast.add(sum(tokens(job, chosen) for job in mine))
             task.advance(sum(not np.isnan(known[key][0, lacks[0]]) for job in batch for key in job.keys))
         return others
+
+    def _say_once(self, sentence: str) -> None:
+        if sentence and sentence not in self._said:
+            self._said.add(sentence)
+            self._progress.log(sentence)
 
     def _read(
         self,

@@ -15,20 +15,27 @@ reads share the pass.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from guided_refine.errors import InputError
 from guided_refine.scoring.block_attention import PrefixBlocks, block_attention
+from guided_refine.scoring.one_by_one import read_one_by_one
 from guided_refine.scoring.packing import Layout, Packed
+from guided_refine.scoring.sliding import Windows
 
 if TYPE_CHECKING:
     from guided_refine.scoring.prompt import PromptPlan
 
 logger = logging.getLogger(__name__)
+
+Way = Literal["blocks", "mask", "one by one"]
+"""How a model is told what slots may see; the first is the fastest, the last does without telling."""
 
 _ROWS_OF_FULL_HEAD = 256
 
@@ -93,8 +100,10 @@ class SlotReader:
     in every call, so that gradients reach it.
 
     Visibility is kept by `block_attention` where the model's attention can be replaced, else by a mask; the first call
-    compares the two on a short text and takes the mask where they differ. Raises `InputError` for a model that follows
-    neither (recurrent models, attention biased by distance in the sequence).
+    compares the two on a short text and takes the mask where they differ. Prompts that reach beyond a sliding window are
+    read by masks that also hide what lies further back in the layers that have one. A model that follows no mask
+    (recurrent, attention biased by distance in the sequence) reads one ordinary prompt per attribute; see `one_by_one`.
+    `slower` says in a sentence which of the slower ways was taken so far, "" where none was.
     """
 
     def __init__(self, model: Any, plan: PromptPlan) -> None:
@@ -110,8 +119,11 @@ class SlotReader:
         self._device, self._dtype = embedding.device, embedding.dtype
         self._layout = Layout(plan, self._device, self._dtype)
         self._digits = torch.tensor(plan.digits, dtype=torch.long, device=self._device)
+        self._windows = Windows.of(self._config)
         self._kept: Prefix | None = None
-        self._in_blocks: bool | None = None
+        self._way: Way | None = None
+        self._windows_followed: bool | None = None
+        self.slower = ""
 
     def clear(self) -> None:
         """Forget the encoded prefix."""
@@ -136,14 +148,17 @@ class SlotReader:
         for text, row in zip(texts, points, strict=True):
             if any(not 0 <= p <= len(text) for p in row):
                 raise ValueError(f"reads {row} of a text with {len(text)} tokens")
-        if self._in_blocks is None:
-            self._in_blocks = self._choose()
-        hidden = self._hidden(self._layout.pack(texts, points), self._in_blocks)
+        way = self._way_of(max(max(row, default=0) for row in points))
+        if way == "one by one":
+            hidden = self._alone(texts, points)
+        else:
+            hidden = self._hidden(self._layout.pack(texts, points), way)
         logits = self._project(hidden, digits_only=True)
         if not torch.isfinite(logits).all():
+            half = self._dtype in (torch.float16, torch.bfloat16)
             raise InputError(
-                f"{type(self.model).__name__} gives logits that are not finite in {self._dtype}; "
-                "set llm_options.dtype=float32, or the weights are damaged"
+                f"{type(self.model).__name__} gives logits that are not finite in {str(self._dtype)[6:]}; "
+                + ("set llm_options.dtype=float32" if half else "its weights are damaged, get them again")
             )
         shape = (len(hidden) // len(self.plan.names), len(self.plan.names))
         mass = self._inside(hidden, logits).view(shape) if inside else None
@@ -151,10 +166,14 @@ class SlotReader:
 
     # ------------------------------------------------------------------ the model
 
-    def _hidden(self, packed: Packed, in_blocks: bool) -> torch.Tensor:
+    def _alone(self, texts: Sequence[Sequence[int]], points: Sequence[Sequence[int]]) -> torch.Tensor:
+        positions = getattr(self._config, "max_position_embeddings", None) or sys.maxsize
+        return read_one_by_one(self._decoder, self.plan, texts, points, positions, self._device)
+
+    def _hidden(self, packed: Packed, way: Way) -> torch.Tensor:
         """States (slots asked for, dim) of the slots' last tokens."""
         prefix = self._prefix()
-        if in_blocks:
+        if way == "blocks":
             with block_attention(self._config):
                 output = self._decoder(
                     input_ids=packed.ids,
@@ -167,10 +186,16 @@ class SlotReader:
                     ),
                 )
         else:
+            mask: Any = self._layout.mask(packed)
+            if self._windows is not None and int(packed.positions.max()) >= self._windows.width:
+                before = self._layout.prefix_positions.expand(len(packed.ids), -1)
+                mask = self._windows.masks(
+                    mask, packed.positions, torch.cat([before, packed.positions], dim=1)
+                )
             output = self._decoder(
                 input_ids=packed.ids,
                 position_ids=packed.positions,
-                attention_mask=self._layout.mask(packed),
+                attention_mask=mask,
                 past_key_values=prefix.cache(len(packed.ids)),
                 use_cache=True,
             )
@@ -189,54 +214,111 @@ class SlotReader:
     def _encode_prefix(self) -> Prefix:
         from transformers import DynamicCache
 
+        positions = self._layout.prefix_positions.unsqueeze(0)
+        mask: Any = self._layout.prefix_mask()
+        if self._windows is not None and int(positions.max()) >= self._windows.width:
+            mask = self._windows.masks(mask, positions, positions)
         # Made without a configuration, a cache keeps every key, also those of layers with a sliding window.
         output = self._decoder(
             input_ids=self._layout.prefix_ids.unsqueeze(0),
-            attention_mask=self._layout.prefix_mask(),
-            position_ids=self._layout.prefix_positions.unsqueeze(0),
+            attention_mask=mask,
+            position_ids=positions,
             past_key_values=DynamicCache(),
             use_cache=True,
         )
         return Prefix([(layer.keys, layer.values) for layer in output.past_key_values.layers], self._layout)
 
+    # ------------------------------------------------------------------ which way
+
+    def _way_of(self, longest: int) -> Way:
+        """How to read texts that are read after `longest` tokens at most."""
+        if self._way is None:
+            self._way = self._choose()
+        if self._way == "one by one" or not self._leaves_window(longest):
+            return self._way
+        if not self._follows_windows():
+            return self._slower_by(
+                "one by one", "its sliding window cannot be kept by a mask, so each attribute has a prompt"
+            )
+        assert self._windows is not None
+        return self._slower_by(
+            "mask", f"prompts reach beyond its sliding window of {self._windows.width} tokens"
+        )
+
+    def _slower_by(self, way: Way, why: str) -> Way:
+        if not self.slower:
+            self.slower = f"{type(self.model).__name__}: {why}; exact, but slower"
+            logger.info("%s", self.slower)
+        return way
+
+    def _leaves_window(self, longest: int) -> bool:
+        reach = self.plan.text_start + longest + max(map(len, self.plan.slots))
+        return self._windows is not None and max(reach, self.plan.prefix_reach) > self._windows.width
+
     @torch.no_grad()
-    def _choose(self) -> bool:
-        """Whether blocks give what the mask gives, and the mask what it gives for the last attribute on its own."""
+    def _choose(self) -> Way:
+        """Whether blocks give what the mask gives, and the mask for the last attribute what it gives in other company."""
         text = (self.plan.opening * 4)[:6]
         packed = self._layout.pack([text], [[2, len(text)]])
-        # One by one: tuning keeps only the adapter's dropout in training mode.
+        with self._at_rest():
+            masked = self._checked(packed, "mask")
+            if masked is not None:
+                # In other company it must be the same; the way must not depend on how many attributes are asked.
+                last = len(self.plan.names) - 1
+                other = SlotReader(self.model, self.plan.select([last] if last else [0, 0]))
+                apart = other._checked(other._layout.pack([text], [[2, len(text)]]), "mask")
+                if apart is None or not self._close(masked[:, -1:], apart[:, -1:]):
+                    masked = None
+            if masked is None:
+                return self._slower_by(
+                    "one by one", "it follows no attention mask, so each attribute has a prompt of its own"
+                )
+            # Blocks know no windows; texts that stay inside of one may still be read by them.
+            leaves = self._leaves_window(len(text))
+            blocks = None if leaves else self._checked(packed, "blocks")
+        if blocks is None or not self._close(masked, blocks):
+            return "mask" if leaves else self._slower_by("mask", "its attention cannot be replaced")
+        return "blocks"
+
+    @torch.no_grad()
+    def _follows_windows(self) -> bool:
+        """Whether our masks with windows give what the model makes of an ordinary text longer than its window."""
+        assert self._windows is not None
+        if self._windows_followed is None:
+            length = self._windows.width + 8
+            ids = torch.tensor([(self.plan.head * length)[:length]], device=self._device)
+            positions = torch.arange(length, device=self._device).unsqueeze(0)
+            causal = torch.full((1, 1, length, length), torch.finfo(self._dtype).min, device=self._device)
+            masks = self._windows.masks(causal.to(self._dtype).triu(1), positions, positions)
+            with self._at_rest():
+                own = self._decoder(input_ids=ids, use_cache=False).last_hidden_state
+                try:
+                    ours = self._decoder(
+                        input_ids=ids, position_ids=positions, attention_mask=masks, use_cache=False
+                    ).last_hidden_state
+                except (NotImplementedError, TypeError, RuntimeError, AttributeError, ValueError, KeyError):
+                    ours = None
+            self._windows_followed = ours is not None and self._close(own, ours)
+        return self._windows_followed
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        """Evaluation mode meanwhile, and no prefix kept of it. One by one: tuning keeps only the adapter's dropout on."""
         modes = [(module, module.training) for module in self.model.modules()]
         self.model.eval()
         try:
-            masked = self._checked(packed, in_blocks=False)
-            if masked is not None and len(self.plan.names) > 1:
-                last = SlotReader(self.model, self.plan.select([len(self.plan.names) - 1]))
-                alone = last._checked(last._layout.pack([text], [[2, len(text)]]), in_blocks=False)
-                if alone is None or not self._close(masked[:, -1:], alone):
-                    masked = None
-            if masked is None:
-                raise InputError(
-                    f"{type(self.model).__name__} does not follow attention masks and position ids, so its scores of one "
-                    "attribute would depend on the others; use a plain transformer such as Llama, Qwen or Mistral"
-                )
-            blocks = self._checked(packed, in_blocks=True)
+            yield
         finally:
             for module, training in modes:
                 module.training = training
             self.clear()
-        if blocks is None or not self._close(masked, blocks):
-            logger.info(
-                "%s: visibility by mask (its attention cannot be replaced)", type(self.model).__name__
-            )
-            return False
-        return True
 
-    def _checked(self, packed: Packed, *, in_blocks: bool) -> torch.Tensor | None:
+    def _checked(self, packed: Packed, way: Way) -> torch.Tensor | None:
         try:
-            hidden = self._hidden(packed, in_blocks)
+            hidden = self._hidden(packed, way)
         except torch.cuda.OutOfMemoryError:
             raise
-        except (NotImplementedError, TypeError, RuntimeError, AttributeError, ValueError):
+        except (NotImplementedError, TypeError, RuntimeError, AttributeError, ValueError, KeyError):
             # Whatever a model's own code makes of arguments that it was not written for.
             return None
         return self._project(hidden, digits_only=True).view(-1, len(self.plan.names), 9)

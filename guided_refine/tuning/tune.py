@@ -19,7 +19,7 @@ from guided_refine.files import is_disk_full, sha256_json
 from guided_refine.processes import Processes, launched, unseen
 from guided_refine.progress import Progress
 from guided_refine.scoring.attributes import AttributeSet
-from guided_refine.scoring.language_model import LanguageModel
+from guided_refine.scoring.language_model import LanguageModel, reading_context
 from guided_refine.scoring.prompt import PromptPlan, build_prompt
 from guided_refine.scoring.scores import AttributeScores
 from guided_refine.tuning import artefact
@@ -56,6 +56,7 @@ class _Job:
     likes: list[np.ndarray] | None
     made_from: dict[str, Any]
     processes: Processes
+    context: int
 
 
 def tune(
@@ -144,6 +145,7 @@ def tune(
         labels,
         made_from,
         processes,
+        reading_context(language_model.model.config, language_model.tokenizer, attributes, llm_options),
     )
     # The trainer is to be alone with its process: what they share goes through `Objective`.
     with unseen() if processes.count > 1 else nullcontext():
@@ -233,8 +235,8 @@ def _train(job: _Job, model: PeftModel) -> None:
     from guided_refine.tuning.texts import DatasetTexts
     from guided_refine.tuning.trainer import TuneTrainer, training_arguments
 
-    config, context = job.config, job.language_model.context
-    texts = DatasetTexts(job.language_model.tokenizer, job.dataset, job.plans, job.options, context)
+    config = job.config
+    texts = DatasetTexts(job.language_model.tokenizer, job.dataset, job.plans, job.options, job.context)
     value = job.item_scores.item_value
 
     def drawn(steps: int) -> Examples:
@@ -260,7 +262,7 @@ def _train(job: _Job, model: PeftModel) -> None:
         untuned_items=_untuned(job, model, examples.items_used(), texts),
         config=config,
         batch_tokens=job.options.batch_tokens,
-        context=context,
+        context=job.context,
         seed=job.seed,
         task=job.task,
         processes=job.processes,
@@ -320,7 +322,7 @@ def _well_formed(job: _Job, model: PeftModel, texts: DatasetTexts) -> float | No
         job.language_model.tokenizer,
         job.plans["item"],
         [texts.item(int(i)) for i in chosen],
-        context=job.language_model.context,
+        context=job.context,
     )
 
 
@@ -330,8 +332,7 @@ def _text_stages(job: _Job, model: PeftModel, texts: DatasetTexts, drawn: Callab
         return
     from guided_refine.tuning.text_stages import TextStage, catalog_rows, next_title_rows, run_stage
 
-    context = job.language_model.context
-    limit = min(job.options.text_tokens, context - 1)
+    limit = min(job.options.text_tokens, job.context - 1)
     stages = [
         TextStage(
             "pretrain", config.pretrain_steps, lambda: catalog_rows(tokenizer, job.dataset.texts, limit)
@@ -339,7 +340,9 @@ def _text_stages(job: _Job, model: PeftModel, texts: DatasetTexts, drawn: Callab
         TextStage(
             "sft",
             config.sft_steps,
-            lambda: next_title_rows(tokenizer, texts, job.dataset.titles, drawn(config.sft_steps), context),
+            lambda: next_title_rows(
+                tokenizer, texts, job.dataset.titles, drawn(config.sft_steps), job.context
+            ),
         ),
     ]
     said = job.config.model_dump(mode="json", include={"rank", "alpha", "dropout", "learning_rate"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -152,6 +153,29 @@ def test_a_tokenizer_larger_than_the_model_is_refused(copied: Path, shared: Path
         shutil.copyfile(shared / "tokenizers" / "gpt2" / name, copied / name)
     with pytest.raises(InputError, match="do not belong together"):
         load_language_model(str(copied), LLMOptions())
+
+
+def test_a_tokenizer_larger_than_the_model_is_refused_without_loading_it(copied: Path, shared: Path) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(shared / "tokenizers" / "gpt2" / name, copied / name)
+    with pytest.raises(InputError, match="its tokenizer knows 50257 tokens, the model only 512"):
+        check_language_model(str(copied), LLMOptions(), load_attributes("movies"))
+
+
+def test_a_tokenizer_that_leaves_most_of_the_model_unused_is_noticed(
+    shared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny_model("llama", 2000).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(shared / "tokenizers" / "stories260K" / name, tmp_path / name)
+    with caplog.at_level(logging.WARNING):  # also where a test before has silenced all of it
+        load_language_model(str(tmp_path), LLMOptions())
+    assert "its tokenizer knows 512 tokens, the model 2000; is it the model's own?" in caplog.text
+
+
+def test_an_adapter_is_no_model(adapter: Path) -> None:
+    with pytest.raises(InputError, match="holds an adapter, not a model; give the folder of the model"):
+        load_language_model(str(adapter), LLMOptions())
 
 
 def test_gemma_2_gets_the_attention_it_was_made_with(shared: Path, tmp_path: Path) -> None:

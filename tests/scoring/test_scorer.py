@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tiny_models import make_attributes, make_dataset, naive_logits
 
 from guided_refine.config import LLMOptions
+from guided_refine.data.dataset import from_frames
 from guided_refine.scoring.histories import HistoryTexts
 from guided_refine.scoring.language_model import LanguageModel
 from guided_refine.scoring.prompt import build_prompt, tokenise_text
@@ -102,6 +104,34 @@ def test_an_added_item_costs_its_own_row(stories: LanguageModel, store: ScoreSto
     _, after = scored(stories, store, replace(dataset, sequences=make_dataset().sequences))
     texts_that_show_it = after.scored // 4
     assert 1 <= texts_that_show_it < before.scored // 4
+
+
+def test_a_user_with_a_new_event_is_the_only_one_scored_again(
+    stories: LanguageModel, store: ScoreStore
+) -> None:
+    dataset = make_dataset()
+    before, _ = scored(stories, store, dataset)
+    last = dataset.sequences[2]
+    grown = [[int(i) for i in s] for s in dataset.sequences]
+    grown[2].append(int(last[0]) % dataset.n_items + 1)
+    rows = [(f"u{u}", dataset.item_ids[i - 1]) for u, s in enumerate(grown) for i in s]
+    events = pd.DataFrame(rows, columns=["user_id", "item_id"])
+    later = from_frames("stories", dataset.items, events)
+    after, summary = scored(stories, store, later)
+    his = int((after.users.user == 2).sum())
+    assert 0 < summary.scored <= 4 * his
+    others_before, others_after = before.users.user != 2, after.users.user != 2
+    np.testing.assert_array_equal(before.users.value[others_before], after.users.value[others_after])
+
+
+def test_histories_longer_than_the_window_are_counted(stories: LanguageModel, store: ScoreStore) -> None:
+    dataset = make_dataset()
+    scores, summary = scored(stories, store, dataset)
+    longer = [int(p) for p in scores.users.position if p > OPTIONS.history_events]
+    assert summary.histories_cut == len(longer) > 0
+    everything = OPTIONS.model_copy(update={"history_events": 20})
+    _, summary = scored(stories, store, dataset, options=everything)
+    assert (summary.history_events, summary.histories_cut) == (20, 0)
 
 
 def test_batches_do_not_change_scores(stories: LanguageModel, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Every model shape with every real tokenizer, tied and untied heads: packed slots against one slow forward per slot."""
+"""Every model shape with every real tokenizer, tied and untied heads: packed slots against one slow forward per slot,
+along histories too."""
 
 from __future__ import annotations
 
@@ -25,12 +26,16 @@ def spoken(request: pytest.FixtureRequest, shared: Path) -> tuple[Any, PromptPla
     return tokenizer, build_prompt(tokenizer, make_attributes("humour", "story_complexity"), "item")
 
 
+def model_for(shape: str, tokenizer: Any) -> Any:
+    # GPT-2's layout takes no such keyword here; its head is tied by default.
+    changes = {} if shape == "gpt2" else {"tie_word_embeddings": len(tokenizer) % 2 == 0}
+    return tiny_model(shape, len(tokenizer), **changes)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_slots_equal_the_naive_oracle(shape: str, spoken: tuple[Any, PromptPlan]) -> None:
     tokenizer, plan = spoken
-    # GPT-2's layout takes no such keyword here; its head is tied by default.
-    changes = {} if shape == "gpt2" else {"tie_word_embeddings": len(tokenizer) % 2 == 0}
-    model = tiny_model(shape, len(tokenizer), **changes)
+    model = model_for(shape, tokenizer)
     texts = [tokenise_text(tokenizer, text, 40)[0] for text in TEXTS]
     with torch.no_grad():
         read = SlotReader(model, plan).digit_logits(texts).logits
@@ -42,3 +47,23 @@ def test_slots_equal_the_naive_oracle(shape: str, spoken: tuple[Any, PromptPlan]
         )
     torch.testing.assert_close(read, expected, atol=1e-5, rtol=1e-5)
     assert read.std() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("shape", "family"),
+    [*((shape, "smollm2") for shape in SHAPES), *(("llama", family) for family in TOKENIZERS)],
+)
+def test_slots_along_a_history_equal_each_prefix_alone(shape: str, family: str, shared: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(shared / "tokenizers" / family, local_files_only=True)
+    plan = build_prompt(tokenizer, make_attributes("humour"), "user")
+    model = model_for(shape, tokenizer)
+    events = [tokenise_text(tokenizer, f"The {thing}.", 8)[0] for thing in ("ghost", "ship", "sad king")]
+    text, reads = list(events[0]), [len(events[0])]
+    for event in events[1:]:
+        text += [*plan.newline, *event]
+        reads.append(len(text))
+    with torch.no_grad():
+        together = SlotReader(model, plan).digit_logits([text], [reads]).logits
+        alone = torch.stack([naive_logits(model, plan, text[:read], 0)[plan.digits] for read in reads])
+    torch.testing.assert_close(together[:, 0], alone, atol=1e-5, rtol=1e-5)
+    assert (together[0] - together[2]).abs().max() > 1e-4

@@ -12,12 +12,12 @@ import transformers as hf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
-from tiny_models import make_attributes, naive_logits, tiny_model
+from tiny_models import make_attributes, naive_logits, ordinary_logits, tiny_model
 from transformers import AutoTokenizer
 
 from guided_refine.errors import InputError
 from guided_refine.scoring.prompt import PromptPlan, build_prompt, tokenise_text
-from guided_refine.scoring.slots import SlotReader, soft_scores
+from guided_refine.scoring.slots import SlotReader, Way, soft_scores
 
 FAMILIES = ["llama", "qwen3", "gpt2", "phi3", "mistral", "gpt_neox", "gemma2", "granite", "cohere"]
 WORDS = [
@@ -51,7 +51,7 @@ def test_equal_to_the_naive_oracle(family: str, way: str, plan: PromptPlan, text
     model = tiny_model(family, 512)
     with torch.no_grad():
         reader = SlotReader(model, plan)
-        reader._in_blocks = False if way == "mask" else None
+        reader._way = "mask" if way == "mask" else None
         read = reader.digit_logits(texts, inside=True)
         for b, text in enumerate(texts):
             for a in range(len(plan.names)):
@@ -63,31 +63,71 @@ def test_equal_to_the_naive_oracle(family: str, way: str, plan: PromptPlan, text
                 torch.testing.assert_close(read.inside[b, a], mass, atol=1e-5, rtol=1e-5)
     assert read.logits.std() > 0.01
     # Gemma 2 caps its attention scores, which the blocks leave to the model's own attention.
-    assert reader._in_blocks == (way == "chosen" and family != "gemma2")
+    assert (reader._way == "blocks") == (way == "chosen" and family != "gemma2")
+    assert reader.slower == (
+        "Gemma2ForCausalLM: its attention cannot be replaced; exact, but slower"
+        if way == "chosen" and family == "gemma2"
+        else ""
+    )
 
 
-@pytest.mark.parametrize("in_blocks", [True, False])
+@pytest.mark.parametrize("way", ["blocks", "mask", "one by one"])
 def test_histories_are_read_alike_in_blocks_and_by_mask(
-    llama: Any, in_blocks: bool, plan: PromptPlan, texts: list[list[int]]
+    llama: Any, way: Way, plan: PromptPlan, texts: list[list[int]]
 ) -> None:
     reader = SlotReader(llama, plan)
-    reader._in_blocks = in_blocks
+    reader._way = way
     reads = [[0, 2, 9, 9], [1], [4, len(texts[2])]]
     rows = [(text, p) for text, row in zip(texts, reads, strict=True) for p in row]
     with torch.no_grad():
         read = reader.digit_logits(texts, reads).logits
         for row, (text, p) in enumerate(rows):
             for a in (0, 3):
-                expected = naive_logits(llama, plan, text[:p], a)[plan.digits]
+                naive = ordinary_logits if way == "one by one" else naive_logits
+                expected = naive(llama, plan, text[:p], a)[plan.digits]
                 torch.testing.assert_close(read[row, a], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_models_that_follow_no_mask_are_refused(plan: PromptPlan, texts: list[list[int]]) -> None:
-    recurrent = hf.MambaForCausalLM(hf.MambaConfig(vocab_size=512, hidden_size=16, num_hidden_layers=2))
-    biased = hf.BloomForCausalLM(hf.BloomConfig(vocab_size=512, hidden_size=16, n_layer=2, n_head=2))
-    for model in (recurrent, biased):
-        with torch.no_grad(), pytest.raises(InputError, match="does not follow attention masks"):
-            SlotReader(model.eval(), plan).digit_logits(texts)
+LOCAL = hf.GPTNeoConfig(
+    vocab_size=512, hidden_size=16, num_layers=2, attention_types=[[["global", "local"], 1]], num_heads=2,
+    max_position_embeddings=1024, window_size=64,
+)  # fmt: skip
+RECURRENT = hf.MambaConfig(vocab_size=512, hidden_size=16, num_hidden_layers=2)
+BIASED = hf.BloomConfig(vocab_size=512, hidden_size=16, n_layer=2, n_head=2)
+
+
+@pytest.mark.parametrize("config", [RECURRENT, BIASED, LOCAL], ids=["recurrent", "biased", "local"])
+def test_models_that_follow_no_mask_read_one_ordinary_prompt_per_attribute(
+    config: Any, plan: PromptPlan, texts: list[list[int]]
+) -> None:
+    torch.manual_seed(0)
+    model = hf.AutoModelForCausalLM.from_config(config).eval()
+    reader = SlotReader(model, plan)
+    reads = [[0, 2, 9], [1], [len(texts[2]), 4]]
+    rows = [(text, p) for text, row in zip(texts, reads, strict=True) for p in row]
+    read = reader.digit_logits(texts, reads, inside=True)
+    assert "each attribute has a prompt of its own; exact, but slower" in reader.slower
+    for row, (text, p) in enumerate(rows):
+        for a in range(4):
+            every = ordinary_logits(model, plan, text[:p], a)
+            torch.testing.assert_close(read.logits[row, a], every[plan.digits], atol=1e-5, rtol=1e-5)
+            mass = torch.log_softmax(every, -1)[plan.digits].logsumexp(-1)
+            torch.testing.assert_close(read.inside[row, a], mass, atol=1e-5, rtol=1e-5)
+    assert read.logits.std() > 1e-3
+    for some in ([2, 0], [3]):
+        alone = SlotReader(model, plan.select(some)).digit_logits([texts[2][:4]]).logits
+        torch.testing.assert_close(alone[0], read.logits[-1, some], atol=1e-5, rtol=1e-5)
+    soft_scores(read.logits)[0].sum().backward()
+    assert all(weight.grad is not None for weight in model.get_input_embeddings().parameters())
+
+
+def test_a_prompt_longer_than_a_model_without_masks_has_is_an_input_error(
+    llama: Any, plan: PromptPlan
+) -> None:
+    reader = SlotReader(llama, plan)
+    reader._way = "one by one"
+    with pytest.raises(InputError, match=r"more than the model's context of 512; lower"):
+        reader.digit_logits([[7] * 500])
 
 
 def test_adapters_are_read_and_trained_through(plan: PromptPlan, texts: list[list[int]]) -> None:
@@ -222,16 +262,20 @@ def test_the_kept_prefix_is_forgotten_on_clear(plan: PromptPlan, texts: list[lis
     assert not torch.allclose(before, after, atol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_stays_finite_and_close(
-    dtype: torch.dtype, plan: PromptPlan, texts: list[list[int]]
+@pytest.mark.parametrize(
+    ("family", "dtype"), [*((family, torch.bfloat16) for family in FAMILIES), ("llama", torch.float16)]
+)
+def test_half_precision_equals_the_oracle_in_the_same_precision(
+    family: str, dtype: torch.dtype, plan: PromptPlan, texts: list[list[int]]
 ) -> None:
-    model = tiny_model("llama", 512)
+    model = tiny_model(family, 512).to(dtype)
     with torch.no_grad():
-        full, _ = soft_scores(SlotReader(model, plan).digit_logits(texts).logits)
-        half, _ = soft_scores(SlotReader(model.to(dtype), plan).digit_logits(texts).logits)
-    assert half.dtype == torch.float32
-    assert (full - half).abs().max() < 0.1
+        read = soft_scores(SlotReader(model, plan).digit_logits(texts[:2]).logits[:, [0, 2]])
+        naive = [[naive_logits(model, plan, text, a)[plan.digits] for a in (0, 2)] for text in texts[:2]]
+    expected = soft_scores(torch.stack([torch.stack(row) for row in naive]))
+    for ours, theirs in zip(read, expected, strict=True):
+        assert ours.dtype == torch.float32
+        assert (ours - theirs).abs().max() < 2e-2
 
 
 def test_damaged_weights_are_an_input_error(plan: PromptPlan, texts: list[list[int]]) -> None:

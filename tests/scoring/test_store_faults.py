@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +11,12 @@ import psycopg
 import pytest
 from postgresql import Server
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from guided_refine.errors import InputError
 from guided_refine.scoring.store import ScoreStore, StoredScore
+from guided_refine.scoring.store.address import store_url
+from guided_refine.scoring.store.faults import readable
 
 
 def score(text: str, value: float = 0.25) -> StoredScore:
@@ -58,6 +62,17 @@ def test_a_full_disk_keeps_what_is_stored(tmp_path: Path) -> None:
         store.put_many([score("fits")])
     with ScoreStore(tmp_path / "s.sqlite") as store:
         assert store.count() == 2
+
+
+@pytest.mark.parametrize(("free", "said"), [(4096, "the disk is full"), (10**9, "check the disk")])
+def test_a_disk_too_full_to_open_a_file_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, said: str
+) -> None:
+    """Without room for the file beside it that its readers share, SQLite speaks of a "disk I/O error"."""
+    usage = shutil.disk_usage(tmp_path)._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    fault = OperationalError("PRAGMA", None, sqlite3.OperationalError("disk I/O error"))
+    assert said in str(readable(fault, store_url(tmp_path / "s.sqlite")))
 
 
 def test_another_version(tmp_path: Path) -> None:

@@ -73,8 +73,17 @@ def tiny_model(kind: str, vocabulary: int, seed: int = 0, **changes: Any) -> Any
     return model
 
 
+def ordinary_logits(model: Any, plan: PromptPlan, text: list[int], attribute: int) -> torch.Tensor:
+    """Logits over the vocabulary behind one slot of an ordinary prompt, read by the model as it reads any text."""
+    ids = [*plan.head, *plan.definitions[attribute], *plan.opening, *text, *plan.slots[attribute]]
+    return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].float()
+
+
 def naive_logits(model: Any, plan: PromptPlan, text: list[int], attribute: int) -> torch.Tensor:
-    """Logits over the vocabulary behind one slot: one attribute, one text, one plain forward, no cache."""
+    """Logits over the vocabulary behind one slot: one attribute, one text, one plain forward, no cache.
+
+    Layers with a sliding window see positions nearer than that.
+    """
     pieces = [
         (plan.head, 0),
         (plan.definitions[attribute], plan.definition_start),
@@ -91,10 +100,18 @@ def naive_logits(model: Any, plan: PromptPlan, text: list[int], attribute: int) 
         for column in range(row + 1):
             if part[column] in may_see[part[row]]:
                 mask[row, column] = 0
+    whole = mask[None, None].to(model.dtype).clamp_min(torch.finfo(model.dtype).min)
+    given: Any = whole
+    if (width := getattr(model.config, "sliding_window", None)) is not None:
+        there = torch.tensor(positions)
+        far = there[:, None] - there[None, :] >= width
+        near = whole.masked_fill(far, torch.finfo(model.dtype).min)
+        by_kind = {"full_attention": whole, "sliding_attention": near}
+        given = by_kind if getattr(model.config, "layer_types", None) else near
     output = model(
         input_ids=torch.tensor([ids]),
         position_ids=torch.tensor([positions]),
-        attention_mask=mask[None, None].clamp_min(torch.finfo(torch.float32).min),
+        attention_mask=given,
         use_cache=False,
     )
     return output.logits[0, -1].float()

@@ -95,6 +95,9 @@ def _sentence(model: str, summary: RemoteSummary) -> str:
         f"{summary.failed} texts got no answer": summary.failed,
         f"{summary.items_without_text} items have no text and no score": summary.items_without_text,
         f"{summary.texts_cut} texts cut": summary.texts_cut,
+        f"{summary.histories_cut} snapshots read the last {summary.history_events} events or fewer of more": (
+            summary.histories_cut
+        ),
         f"hardly varies over the catalog: {', '.join(summary.flat)}": len(summary.flat),
     }
     if summary.covered_mass is not None:
@@ -140,7 +143,7 @@ class _RemoteScorer:
         summary.items, summary.texts_cut = len(item), work.texts_cut
         summary.items_without_text = sum(not text.strip() for text in work.texts["item"])
         summary.text_tokens = work.options.text_tokens
-        summary.history_events = work.options.history_events
+        summary.history_events, summary.histories_cut = work.options.history_events, work.histories_cut
         summary.snapshots, summary.users_without_history = len(user), work.users_without_history
         summary.covered_mass = round(float(np.mean(self._masses)), 6) if self._masses else None
         known = np.isfinite(item[:, 0])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from guided_refine.config import LLMOptions
 from guided_refine.data.dataset import Dataset
 from guided_refine.scoring.attributes import AttributeSet
-from guided_refine.scoring.histories import all_snapshots, flat_positions
+from guided_refine.scoring.histories import all_snapshots, flat_positions, window_start
 from guided_refine.scoring.prompt import Kind
 from guided_refine.scoring.remote.questions import Form, Mode, Question
 from guided_refine.scoring.remote.texts import HistoryWords, TextMeasure
@@ -44,6 +44,7 @@ class Workload:
         self.texts: dict[Kind, list[str]] = {"item": [text for text, _ in items], "user": users}
         self.texts_cut = sum(cut for _, cut in items)
         self.users_without_history = sum(not points for points in snapshots)
+        self.histories_cut = sum(window_start(int(p), options.history_events) > 0 for p in self.position)
 
     def asked(self, kind: Kind, mode: Mode) -> Asked:
         """The questions about one kind of text; equal texts are one question."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
@@ -25,7 +28,7 @@ def _of_sqlite(url: URL, reason: str) -> InputError:
     where = shown(url)
     if "locked" in reason or "busy" in reason:
         return InputError(f"{where} is in use by another run; wait for it to end")
-    if "full" in reason:
+    if "full" in reason or ("I/O error" in reason and _no_room(Path(where))):
         return InputError(f"the disk is full: {where}, {_KEPT}; free some space and run again")
     if "unable to open" in reason or "readonly" in reason:
         return InputError(f"{where} cannot be opened for writing: {reason}")
@@ -34,6 +37,17 @@ def _of_sqlite(url: URL, reason: str) -> InputError:
     if any(sign in reason for sign in _DAMAGED):
         return InputError(f"{where} is damaged ({reason}); delete it and run the same command again")
     return InputError(f"{where} cannot be used: {reason}")
+
+
+_LEAST_ROOM = 128 * 1024
+"""Bytes without which SQLite cannot even open its file: it says "disk I/O error" then."""
+
+
+def _no_room(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.parent).free < _LEAST_ROOM
+    except OSError:
+        return False
 
 
 # What PostgreSQL says before anybody is logged in; there is no code yet to go by.
