@@ -1,9 +1,9 @@
 """Note what trainings reached on validation, so that every try is counted. Test metrics are not looked at.
 
-python experiments/note_try.py experiments/backbones/games_gru4rec.yaml RUN... [--note "..."]
+python experiments/note_try.py RUN... [--note "..."]
 
-adds one line per trained (or stopped) unit of each run folder to experiments/tries.csv: what differs from the config,
-validation NDCG@10, epochs, seconds. A line that stands there already is replaced. The runs come from
+adds one line per trained (or stopped) unit of each run folder to experiments/tries.csv: the settings that are not the
+package's defaults, validation NDCG@10, epochs, seconds. A line that stands there already is replaced. The runs come from
 `guided-refine train CONFIG --set ... --out RUN`, which ends before the test.
 """
 
@@ -17,19 +17,24 @@ from typing import Any
 import pandas as pd
 from safetensors import safe_open
 
-from guided_refine.config_file import load_config
+from guided_refine.config_file import parse_config
 from guided_refine.files import atomic_path, read_json
 from guided_refine.runfolder import RunFolder, flat_values
 
 TABLE = Path(__file__).with_name("tries.csv")
-KEY = ["config", "backbone", "variant", "seed", "changed"]
+KEY = ["config", "backbone", "variant", "seed", "settings"]
+#: What names a row, or decides nothing about its training.
+APART = ("name", "seed", "seeds", "data.", "backbones", "variants", "evaluate.", "explain.")
 
 
-def tries(config: Path, run: Path, note: str) -> list[dict[str, Any]]:
+def tries(run: Path, note: str) -> list[dict[str, Any]]:
     """One row per unit of `run` of which something is known."""
-    asked = flat_values(load_config(config).model_dump(mode="json"))
-    had = flat_values(RunFolder(run).config().model_dump(mode="json"))
-    changed = " ".join(f"{k}={had[k]}" for k in sorted(had) if had[k] != asked.get(k))
+    config = RunFolder(run).config()
+    had = flat_values(config.model_dump(mode="json"))
+    usual = flat_values(parse_config({"name": config.name}).model_dump(mode="json"))
+    settings = " ".join(
+        f"{k}={v}" for k, v in sorted(had.items()) if v != usual.get(k) and not k.startswith(APART)
+    )
     rows = []
     for unit in sorted((run / "backbones").glob("*/*/seed*")):
         fit = _fit(unit)
@@ -37,11 +42,11 @@ def tries(config: Path, run: Path, note: str) -> list[dict[str, Any]]:
             continue
         rows.append(
             {
-                "config": config.stem,
+                "config": config.name,
                 "backbone": unit.parts[-3],
                 "variant": unit.parts[-2],
                 "seed": int(unit.name.removeprefix("seed")),
-                "changed": changed,
+                "settings": settings,
                 "validation_ndcg@10": round(max(row["ndcg@10"] for row in fit["curve"]), 5),
                 "epochs": len(fit["curve"]),
                 "seconds": round(sum(row["seconds"] for row in fit["curve"])),
@@ -69,11 +74,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", type=Path, help="the committed config that the try starts from")
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("--note", default="")
     args = parser.parse_args()
-    new = pd.DataFrame([row for run in args.runs for row in tries(args.config, run, args.note)])
+    new = pd.DataFrame([row for run in args.runs for row in tries(run, args.note)])
     old = [pd.read_csv(TABLE, keep_default_na=False)] if TABLE.exists() else []
     table = pd.concat([*old, new]).drop_duplicates(KEY, keep="last").sort_values(KEY)
     with atomic_path(TABLE) as path:

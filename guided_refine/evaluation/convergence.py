@@ -23,7 +23,8 @@ from guided_refine.progress import Progress
 if TYPE_CHECKING:
     from guided_refine.backbones.backbone import Backbone
 
-#: What a restart may add to validation NDCG@10, relative, before the first training counts as stopped too early.
+#: What a restart may add to validation NDCG@10, relative, before the first training counts as stopped too early, and may
+#: lose before it shows nothing.
 MOST = 0.02
 #: Share of the first training's epochs that the restart gets.
 SHARE = 1 / 3
@@ -91,8 +92,9 @@ def check_convergence(
 def verdict(gain: Interval, before: float) -> str:
     """What a restart shows that added `gain` to a validation NDCG@10 of `before`.
 
-    "converged": it gained less than 2 % and the interval holds zero. "still learning": it gained more, or surely something.
-    "no answer": it ended surely below its start, and who does not find back cannot say whether there was more to find.
+    "still learning": it gained 2 % or more, or surely something. "no answer": it ended surely below its start, by 2 % or
+    more; who does not find back cannot say whether there was more to find. Else "converged": the interval holds zero, or
+    lies less than 2 % below it, as it may because the first training's best epoch was lucky too.
 
     >>> verdict(Interval(0.001, -0.002, 0.004, 0.5), 0.18), verdict(Interval(0.001, 0.0005, 0.0015, 0.01), 0.18)
     ('converged', 'still learning')
@@ -101,4 +103,4 @@ def verdict(gain: Interval, before: float) -> str:
     """
     if gain.lower > 0 or gain.mean >= MOST * before:
         return STILL_LEARNING
-    return NO_ANSWER if gain.upper < 0 else CONVERGED
+    return NO_ANSWER if gain.upper < 0 and gain.mean <= -MOST * before else CONVERGED

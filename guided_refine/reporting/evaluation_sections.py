@@ -225,9 +225,9 @@ def _convergence(run: RunFiles) -> list[str]:
         "",
         *table(head, body),
         "From the trained weights with a fresh optimiser, for up to a third of the epochs more; the best of them counts. "
-        "Converged: less than 2 % gained on validation, and the interval holds zero (paired bootstrap over users); one "
-        "that ends surely below its start gives no answer. The restart serves this check only; all other numbers are "
-        "of the first training.",
+        "Converged: less than 2 % gained on validation, nothing of it surely (paired bootstrap over users); one that "
+        "ends surely below its start, by 2 % or more, gives no answer. The restart serves this check only; all other "
+        "numbers are of the first training.",
         "",
     ]
 

@@ -170,6 +170,28 @@ def test_gru4rec_equals_a_loop(kind: str) -> None:
         np.testing.assert_allclose(states[row, :length], x, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("kind", "reader"), [("sasrec", "blocks"), ("bert4rec", "blocks"), ("gru4rec", "gru")]
+)
+def test_dropout_works_on_what_the_first_layer_reads(kind: str, reader: str) -> None:
+    """In training half of the input is zero and the rest twice what prediction reads."""
+    torch.manual_seed(2)
+    encoder = ENCODERS[kind](WIDTH, TrainConfig(max_length=LONGEST, dropout=0.5, layers=1))
+    first = getattr(encoder, reader)
+    read: list[Tensor] = []
+    (first[0] if isinstance(first, nn.ModuleList) else first).register_forward_pre_hook(
+        lambda _, inputs: read.append(inputs[0].detach())
+    )
+    items, vectors = torch.randint(1, ITEMS + 1, (20, LONGEST)), torch.randn(ITEMS, WIDTH)
+    for training in (False, True):
+        encoder.train(training)
+        encoder(items, torch.full((20,), LONGEST), vectors)
+    whole, dropped = read
+    kept = dropped != 0
+    assert float(kept.float().mean()) == pytest.approx(0.5, abs=0.07)
+    torch.testing.assert_close(dropped[kept], 2 * whole[kept])
+
+
 def test_dropout_leaves_the_state_that_a_lane_carries_whole() -> None:
     encoder = GRU4RecParallel(WIDTH, TrainConfig(max_length=LONGEST, dropout=0.5, layers=1))
     histories = Histories.stack([np.arange(1, LONGEST + 1)] * 20)

@@ -139,6 +139,20 @@ def test_cloze_examples_hide_what_they_ask_for_and_use_only_earlier_events() -> 
     assert masked[:, 0].any()
 
 
+@pytest.mark.parametrize("share", [0.15, 0.6])
+def test_the_share_of_masked_events_is_the_one_that_is_set(share: float) -> None:
+    encoder, _ = make("bert4rec", mask_share=share)
+    length = 100
+    items = torch.randint(1, ITEMS + 1, (400, length))
+    lengths = torch.full((400,), length)
+    got = encoder.examples(
+        items, lengths, torch.zeros(400, dtype=torch.long), torch.Generator().manual_seed(2)
+    )
+    masked = (got.targets > 0).sum(dim=1)
+    # A quarter of the windows hides the last event only. Four standard deviations over 30,000 places are 0.012.
+    assert float(masked[masked > 1].float().mean()) / length == pytest.approx(share, abs=0.012)
+
+
 def test_bert4rec_predicts_from_the_prefix_and_its_own_mask() -> None:
     encoder, vectors = make("bert4rec")
     items, lengths = torch.tensor([[3, 4, 5]]), torch.tensor([3])

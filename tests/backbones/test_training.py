@@ -34,11 +34,9 @@ OBJECTIVES: dict[str, dict[str, object]] = {loss: {"loss": loss} for loss in LOS
         "negative_sampling": "popularity",
     }
 }
-# Every backbone with its default loss; every loss where places share a batch, and where lanes do.
-PAIRS = [(kind, "cross_entropy") for kind in KINDS]
-PAIRS += [
-    (kind, name) for kind in ("sasrec", "gru4rec_parallel") for name in OBJECTIVES if name != "cross_entropy"
-]
+PAIRS = [(kind, name) for kind in KINDS for name in OBJECTIVES]
+# Trained to the end: every backbone with its default loss; every loss where places share a batch, and where lanes do.
+LEARNED = [(k, name) for k, name in PAIRS if name == "cross_entropy" or k in ("sasrec", "gru4rec_parallel")]
 
 
 def make(kind: str, n_items: int, **options: object) -> Backbone:
@@ -57,11 +55,10 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
         assert torch.equal(a[name], b[name]), name
 
 
-# gBCE wants levels, not only an order; the bounded state in lanes, without any bias, has it right for nine in ten.
-@pytest.mark.parametrize(
-    ("kind", "objective"), [pair for pair in PAIRS if pair != ("gru4rec_parallel", "gbce")]
-)
+@pytest.mark.parametrize(("kind", "objective"), LEARNED)
 def test_only_one_right_answer_is_learned(kind: str, objective: str) -> None:
+    # gBCE wants levels, not only an order: the bounded state in lanes, without any bias, is slow to find them.
+    slow = (kind, objective) == ("gru4rec_parallel", "gbce")
     dataset = ring()
     options = OBJECTIVES[objective]
     if objective not in ("cross_entropy", "bce"):
@@ -71,8 +68,8 @@ def test_only_one_right_answer_is_learned(kind: str, objective: str) -> None:
         layers=1,
         batch_size=16,
         # Cloze trains a fifth of the places in an epoch; lanes take many more steps.
-        max_epochs={"gru4rec_parallel": 8, "bert4rec": 80}.get(kind, 40),
-        learning_rate=0.005,
+        max_epochs=24 if slow else {"gru4rec_parallel": 8, "bert4rec": 80}.get(kind, 40),
+        learning_rate=0.01 if slow else 0.005,
         dropout=0,
         patience=80,
         **options,
@@ -80,7 +77,9 @@ def test_only_one_right_answer_is_learned(kind: str, objective: str) -> None:
     backbone = Backbone(kind, IdTable(dataset.n_items, 32, seed=0), None, config, seed=0)
     backbone.fit(dataset)
     ranks = rank_targets(lambda users: backbone.score(users, "test", dataset), dataset, "test")
-    assert ranking_metrics(ranks["greater"], ranks["equal"], [10])["ndcg@10"].mean() == 1
+    found = ranking_metrics(ranks["greater"], ranks["equal"], [10])["ndcg@10"].mean()
+    # Chance is 0.15.
+    assert found > 0.75 if slow else found == 1
 
 
 @pytest.mark.parametrize(("kind", "objective"), PAIRS)
@@ -171,6 +170,35 @@ def test_checkpoints_of_other_trainings_and_damaged_ones_are_not_used(tmp_path: 
     again = make("sasrec", dataset.n_items, max_epochs=2)
     again.fit(dataset, checkpoint=tmp_path)
     assert_same(weights(again), weights(plain))
+
+
+def test_a_checkpoint_of_another_split_is_not_used(tmp_path: Path) -> None:
+    """Same items, same start, same settings; only what is held out differs."""
+    earlier, dataset = random_dataset(), random_dataset()
+    n_train = np.maximum(earlier.split.n_train - 1, 1)
+    split = replace(
+        earlier.split, n_train=n_train, valid=np.where(earlier.split.valid >= 0, n_train, -1), sha256="0" * 64
+    )
+    make("sasrec", dataset.n_items, max_epochs=2).fit(replace(earlier, split=split), checkpoint=tmp_path)
+    ours, plain = make("sasrec", dataset.n_items), make("sasrec", dataset.n_items)
+    log = tmp_path / "run.log"
+    ours.fit(dataset, checkpoint=tmp_path, progress=Progress(quiet=True, log=log))
+    plain.fit(dataset)
+    assert "holds a training of other data" in log.read_text()
+    assert_same(weights(ours), weights(plain))
+
+
+def test_decay_takes_its_share_of_every_weight() -> None:
+    """Decoupled decay (Loshchilov and Hutter, ICLR 2019): one step takes learning rate times decay of each weight more."""
+    dataset, rate, decay = random_dataset(), 1.0, 0.25
+    options = {"batch_size": dataset.n_users, "max_epochs": 1, "learning_rate": rate}
+    decayed, plain = (make("sasrec", dataset.n_items, weight_decay=d, **options) for d in (decay, 0.0))
+    before = weights(plain)
+    assert decayed.fit(dataset).steps == plain.fit(dataset).steps == 1
+    after = weights(plain)
+    for name, weight in weights(decayed).items():
+        expected = after[name] - rate / training.WARM_UP * decay * before[name]
+        torch.testing.assert_close(weight, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_patience_ends_training_and_best_weights_come_back() -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from guided_refine.evaluation.rows import compare
+from guided_refine.evaluation.rows import compare, differences
 from guided_refine.evaluation.statistics import (
+    FEW,
     bootstrap_means,
     holm,
     paired_t,
@@ -64,7 +65,28 @@ def test_paired_t_against_scipy_and_its_edges() -> None:
     assert (ours.t, ours.p) == (pytest.approx(theirs.statistic), pytest.approx(theirs.pvalue))
     assert np.isnan(paired_t(np.array([0.1])).p)
     assert paired_t(np.zeros(3)).p == 1
-    assert paired_t(np.full(3, 0.5)).p == 0
+
+
+@pytest.mark.parametrize("value", [0.01, -0.1, 0.3])
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_equal_seeds_prove_nothing_and_are_no_comparison(n: int, value: float) -> None:
+    """Three times 0.1 has a deviation of 1.7e-17: rounding is no deviation either."""
+    found = paired_t(np.full(n, value))
+    assert found.mean == pytest.approx(value) and np.isnan(found.t) and np.isnan(found.p)
+    corrected = holm(np.array([0.01, found.p, 0.04]))
+    assert corrected[[0, 2]].tolist() == holm(np.array([0.01, 0.04])).tolist() and np.isnan(corrected[1])
+
+
+def test_equal_seeds_in_a_comparison_have_no_p() -> None:
+    per_user = pd.DataFrame(
+        {"backbone": "sasrec", "variant": v, "seed": s, "user_id": u, "rank": 1.0, "ndcg@10": value}
+        for v, value in (("base", 0.3), ("refined", 0.31))
+        for s in (0, 1)
+        for u in "abc"
+    )
+    (row,) = differences(per_user)
+    assert row["mean"] == pytest.approx(0.01) and row["seeds"] == [0, 1]
+    assert row["seeds_t"] is None and row["seeds_p"] is None and row["seeds_p_corrected"] is None
 
 
 def test_bootstrap_agrees_with_the_normal_approximation() -> None:
@@ -159,7 +181,73 @@ def test_few_users_that_agree_are_no_proof(n: int) -> None:
     assert found.p == pytest.approx(stats.ttest_1samp(values[:, 0], 0).pvalue, rel=0.5)
 
 
-def test_one_user_has_no_p_and_rounding_is_no_spread() -> None:
+@given(
+    st.lists(st.floats(-2, 2, allow_subnormal=False), min_size=2, max_size=30).filter(
+        lambda v: np.std(v) > 1e-3
+    ),
+    st.integers(0, 50),
+)
+@settings(max_examples=60, deadline=None)
+def test_p_of_few_users_is_never_much_below_that_of_t(values: list[float], seed: int) -> None:
+    """Also where some resample crosses zero. The slack is the chance in the deviation of 1,000 samples."""
+    found = bootstrap_means(np.array(values)[:, None], samples=1000, seed=seed)[0]
+    theirs = stats.ttest_1samp(values, 0)
+    slack = 2 * stats.t.sf(1.12 * abs(theirs.statistic), len(values) - 1)
+    assert slack <= found.p <= 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_one_user_on_the_other_side_does_not_make_the_rest_surer(seed: int) -> None:
+    values = np.array([-0.01, 1.02, 1.04, 1.06, 1.08])
+    assert bootstrap_means(values[:, None], seed=seed)[0].p == pytest.approx(0.0173, rel=0.15)
+
+
+@given(st.integers(2, FEW - 1), st.floats(0, 1), st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_weaker_evidence_of_few_users_never_has_the_smaller_p(n: int, share: float, seed: int) -> None:
+    values = 1 + np.random.default_rng(seed).normal(size=(n, 1))
+    weaker = values - share * values.mean()
+    strong, weak = (
+        bootstrap_means(v * np.sign(values.mean()), samples=300, seed=seed)[0] for v in (values, weaker)
+    )
+    assert weak.p >= strong.p * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("beyond", "outside", "p"), [(49, True, 0.04998), (50, True, 0.05097), (51, False, 0.05197)]
+)
+def test_the_edge_between_the_interval_and_p(beyond: int, outside: bool, p: float) -> None:
+    """Of 2,000 samples the interval may end beside zero with 50 beyond it, and p is then just above the level."""
+    samples = np.concatenate([np.full(beyond, -0.001), np.linspace(0.1, 1, 2000 - beyond)])
+    for sign in (1, -1):
+        found = summarise(sign * 0.5, sign * samples, n=6040)
+        assert (found.lower > 0 or found.upper < 0) == outside
+        assert found.p == pytest.approx(p, abs=5e-6)
+
+
+@given(
+    st.integers(20, 400),
+    st.integers(1, 20),
+    st.sampled_from([0.8, 0.9, 0.95]),
+    st.sampled_from([50, FEW, 6040]),
+)
+def test_p_and_interval_part_at_the_edge_only(samples: int, beyond: int, confidence: float, n: int) -> None:
+    resampled = np.random.default_rng(samples + beyond).uniform(0.01, 1, samples)
+    resampled[:beyond] *= -1
+    found = summarise(float(resampled.mean()), resampled, n, confidence)
+    level = 1 - confidence
+    if found.lower <= 0 <= found.upper:
+        assert found.p >= level - 1e-12
+    elif n >= FEW:
+        assert found.p < level + 4 / (samples + 1)
+
+
+@pytest.mark.parametrize(("n", "p"), [(2, 0.5), (3, 0.25), (7, 2.0**-6), (40, 2 / 501)])
+def test_few_users_with_one_value_count_as_in_a_sign_test(n: int, p: float) -> None:
+    assert bootstrap_means(np.full((n, 1), 0.1), samples=500)[0].p == pytest.approx(p)
+    if n < 40:
+        assert p == pytest.approx(stats.binomtest(n, n).pvalue)
+
+
+def test_one_user_has_no_p() -> None:
     assert np.isnan(bootstrap_means(np.array([[0.1]]))[0].p)
-    # Equal values, but for the last bit of their mean.
-    assert bootstrap_means(np.full((7, 1), 0.1), samples=500)[0].p == pytest.approx(2 / 501)

@@ -64,3 +64,4 @@ def test_targets_beside_a_deck_are_added_to_draws_but_not_to_deals() -> None:
     assert torch.equal(items[:, 3:], plain.deal(2, 4))
     by_hand = 2 * COUNTS.double() / COUNTS.sum() + 4 / 6
     torch.testing.assert_close(log_expected.exp(), by_hand[items])
+    assert joined.n_items == len(COUNTS)  # which is what gBCE calibrates by
