@@ -153,7 +153,7 @@ def format_restart(found: dict[str, Any]) -> str:
         f"{found['kind']}/{found['variant']}/seed{found['seed']}: restarted for {found['epochs']} epochs\n"
         f"validation NDCG@10 {found['before']:.4f} -> {found['after']:.4f}: {found['mean']:+.4f} "
         f"[{found['lower']:+.4f}, {found['upper']:+.4f}]{relative}\n"
-        f"{found['verdict']}: converged means that less than 2 % was gained, nothing of it surely, and less than 2 % surely lost"
+        f"{found['verdict']}: converged means less than 2 % gained, nothing of it surely, nor that much surely lost"
     )
 
 
