@@ -188,6 +188,61 @@ def waterfall(parts: list[dict[str, Any]], result: float, *, total: str) -> dict
     }
 
 
+def signed(rows: list[tuple[str, float]]) -> dict[str, Any]:
+    """Titles, each with a bar to the right for what raises and to the left for what lowers, in the order given."""
+    now = tones()
+    values = [
+        {"place": place, "item": title, "value": value, "kind": "raises" if value >= 0 else "lowers"}
+        for place, (title, value) in enumerate(rows)
+    ]
+    place = {"field": "place", "type": "ordinal"}
+    said = [name("item"), number("value", format="+.4f")]
+    return {
+        "height": {"step": 40},
+        "data": {"values": values},
+        "layer": [
+            {
+                "mark": {"type": "bar"},
+                "encoding": {
+                    "y": {
+                        **place,
+                        "title": None,
+                        "axis": None,
+                        "scale": {"paddingInner": 0.6, "paddingOuter": 0.6},
+                    },
+                    "x": number("value", title=None),
+                    "color": name(
+                        "kind",
+                        scale={"domain": ["raises", "lowers"], "range": [now.raised, AGAINST]},
+                        legend=None,
+                    ),
+                    "tooltip": said,
+                },
+            },
+            {
+                "transform": [
+                    {"calculate": "datum.item + '   ' + format(datum.value, '+.3f')", "as": "told"}
+                ],
+                "mark": {
+                    "type": "text",
+                    "align": "left",
+                    "baseline": "bottom",
+                    "dy": -3,
+                    "limit": TITLES,
+                    "color": now.ink,
+                    "fontSize": 13,
+                },
+                "encoding": {
+                    "y": {**place, "bandPosition": 0},
+                    "x": {"value": 0},
+                    "text": name("told"),
+                    "tooltip": said,
+                },
+            },
+        ],
+    }
+
+
 def profile(rows: pd.DataFrame, *, mine: str) -> dict[str, Any]:
     """Scores beside the catalog: a pale band holds the middle 80 % of the catalog, a tick its median.
 

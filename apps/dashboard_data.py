@@ -235,15 +235,21 @@ def _shared(root: str, key: str, _explainer: Explainer) -> Shared:
     return Shared(_explainer)
 
 
-def shared_of(folder: RunFolder) -> Shared:
-    """What stands beside the refined model in the run: its base, the control, the truth, the trial."""
+def shared_key(folder: RunFolder) -> str:
+    """Changes when anything changes that a case study of this run is made from."""
     from guided_refine.explain.cases.shared import CONTROL
     from guided_refine.explain.trial_report import ANSWER, FOLDER
 
     explainer = explainer_of(folder)
     units = [folder.unit(explainer.backbone, v, explainer.seed) for v in ("base", CONTROL)]
-    files = [*(u / "model.safetensors" for u in units), folder.truth, folder.root / FOLDER / ANSWER]
-    return _shared(str(folder.root), explainer_key(folder) + content(*files), explainer)
+    weights = [unit / "model.safetensors" for unit in units]
+    rest = content(*weights, folder.truth, folder.root / FOLDER / ANSWER, folder.manifest_file)
+    return explainer_key(folder) + rest
+
+
+def shared_of(folder: RunFolder) -> Shared:
+    """What stands beside the refined model in the run: its base, the control, the truth, the trial."""
+    return _shared(str(folder.root), shared_key(folder), explainer_of(folder))
 
 
 def base_of(folder: RunFolder) -> Backbone | None:

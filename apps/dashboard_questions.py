@@ -13,6 +13,8 @@ from guided_refine.explain.questions import Question, ask
 from guided_refine.explain.what_if import WhatIf
 
 STEP = 0.05
+Asked = tuple[Question, dict[str, float]]
+"""A question, and the sliders it was made with: their keys and what they start from."""
 MANY = 12
 """More sliders than these stand in a box of their own that scrolls."""
 
@@ -48,7 +50,7 @@ def _why_not(person: Person, items: list[dict[str, Any]]) -> None:
     st.markdown(
         ui.plain(
             f"{ui.title_of(margin['item'])} is {abs(margin['lead']):.3f} {ahead} "
-            f"{ui.title_of(margin['instead_of'])}; the bars sum to that."
+            f"{ui.title_of(margin['instead_of'])} (direct view); the bars sum to that."
         )
     )
 
@@ -68,24 +70,30 @@ def _what_if(person: Person, k: int, items: list[dict[str, Any]]) -> None:
     with left:
         kind = st.segmented_control(
             "Change",
-            ["taste", "wishes"],
+            ["taste", "wishes", "an item"],
             default="taste",
             key=f"kind {person.key}",
             label_visibility="collapsed",
         )
         with st.container(height=560 if len(now) > MANY else "content", border=len(now) > MANY):
-            question = _wished(explainer, person) if kind == "wishes" else _other_taste(now, person)
-        asked = bool(question.scores or question.wishes)
+            if kind == "an item":
+                question, start = _other_item(explainer, person, items)
+            elif kind == "wishes":
+                question, start = _wished(explainer, person)
+            else:
+                question, start = _other_taste(now, person)
+        asked = question.other_list
         st.button(
             "Back to where they were",
             icon=":material/undo:",
             key=f"reset {person.key}",
             disabled=not asked,
             on_click=_reset,
-            args=(person, now),
+            args=(start,),
         )
     with right:
-        found = ask(explainer, person.user, question, k)["list"]["items"] if asked else items
+        answer = ask(explainer, person.user, question, k)["list"] if asked else {"items": items}
+        found = answer["items"]
         rows = pd.DataFrame(
             {
                 "rank": [item["rank"] for item in found],
@@ -107,38 +115,69 @@ def _what_if(person: Person, k: int, items: list[dict[str, Any]]) -> None:
         st.caption(
             f"{new} of {len(found)} were not in the list before. What the model read from the history itself stays."
         )
+        if answer["item"] is not None:
+            moved = answer["item"]
+            st.markdown(
+                ui.plain(f"{ui.title_of(moved)} would go from rank {moved['rank_now']} to {moved['rank']}.")
+            )
 
 
-def _wished(explainer: Explainer, person: Person) -> Question:
+def _wished(explainer: Explainer, person: Person) -> Asked:
     st.caption(
         "Less or more of an attribute than this user would get; 1 weighs as much as all else together."
     )
-    wishes = {
-        name: st.slider(ui.readable(name), -1.0, 1.0, 0.0, STEP, key=f"wish {person.key} {name}")
-        for name in explainer.scores.attributes
-    }
-    return Question(wishes={name: value for name, value in wishes.items() if value})
+    start = dict.fromkeys(explainer.scores.attributes, 0.0)
+    wishes, keys = _sliders(f"wish {person.key}", start, -1.0, STEP)
+    return Question(wishes=wishes), keys
 
 
-def _other_taste(now: dict[str, float], person: Person) -> Question:
+def _other_taste(now: dict[str, float], person: Person) -> Asked:
     st.caption(
         "The estimated scores, had the language model read others from this history."
         if person.new
         else "The user's scores, had the language model read others from the history."
     )
+    scores, keys = _sliders(f"taste {person.key}", now)
+    return Question(scores=scores), keys
+
+
+def _other_item(explainer: Explainer, person: Person, items: list[dict[str, Any]]) -> Asked:
+    if not items:
+        st.caption("There is no item in the list.")
+        return Question(), {}
+    names = [f"{row['rank']}. {ui.title_of(row)}" for row in items]
+    place = st.selectbox(
+        "Item", range(len(items)), format_func=lambda i: names[i], key=f"other item {person.key}"
+    )
+    item = items[place]["item_id"]
+    number = explainer.item_number(item)
+    said = {name: explainer.item_score(number, name) for name in explainer.scores.attributes}
+    st.caption(
+        "The item's scores, had the language model read others from its text."
+        if any(value is not None for value in said.values())
+        else "The language model has not scored this item: it has no text."
+    )
+    now = {name: value for name, value in said.items() if value is not None}
+    scores, keys = _sliders(f"item {person.key} {item}", now)
+    return Question(item=item, item_scores=scores), keys
+
+
+def _sliders(
+    key: str, start: dict[str, float], low: float = 0.0, step: float = 0.01
+) -> tuple[dict[str, float], dict[str, float]]:
+    """A slider per attribute; what was moved, and every slider's key with the value it starts from."""
+    start = {name: round(value, 2) for name, value in start.items()}
     chosen = {
-        name: st.slider(ui.readable(name), 0.0, 1.0, round(value, 2), 0.01, key=f"taste {person.key} {name}")
-        for name, value in now.items()
+        name: st.slider(ui.readable(name), low, 1.0, value, step, key=f"{key} {name}")
+        for name, value in start.items()
     }
-    return Question(scores={name: value for name, value in chosen.items() if value != round(now[name], 2)})
+    moved = {name: value for name, value in chosen.items() if value != start[name]}
+    return moved, {f"{key} {name}": value for name, value in start.items()}
 
 
-def _reset(person: Person, now: dict[str, float]) -> None:
-    for name, value in now.items():
-        if f"taste {person.key} {name}" in st.session_state:
-            st.session_state[f"taste {person.key} {name}"] = round(value, 2)
-        if f"wish {person.key} {name}" in st.session_state:
-            st.session_state[f"wish {person.key} {name}"] = 0.0
+def _reset(start: dict[str, float]) -> None:
+    for key, value in start.items():
+        st.session_state[key] = value
 
 
 def _moved(places: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -94,7 +95,7 @@ def ranked_list(
 def nothing_yet(what: str, folder: RunFolder) -> None:
     """Say that a part of the run is not there yet, and what makes it."""
     st.info(f"{what} The run makes it; start or continue it with:", icon=":material/hourglass_empty:")
-    st.code(f"guided-refine run CONFIG --out {folder.root}", language="bash")
+    st.code(f"guided-refine run CONFIG --out {shlex.quote(str(folder.root))}", language="bash")
 
 
 # ------------------------------------------------------------------------------------------------ sidebar

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from guided_refine.errors import InputError
 from guided_refine.files import to_json
@@ -28,6 +29,13 @@ def add_explain_verb(p: argparse.ArgumentParser, common: Callable[[argparse.Argu
         help="the list with another user score, 0 to 1",
     )
     p.add_argument(
+        "--item-score",
+        action="append",
+        default=[],
+        metavar="NAME=SCORE",
+        help="the list with another score of --item, 0 to 1",
+    )
+    p.add_argument(
         "--more", action="append", default=[], metavar="NAME", help="the list with more of an attribute"
     )
     p.add_argument("--less", action="append", default=[], metavar="NAME", help="the list with less of it")
@@ -35,6 +43,11 @@ def add_explain_verb(p: argparse.ArgumentParser, common: Callable[[argparse.Argu
         "--smallest",
         action="store_true",
         help="the smallest change that brings --item into the list, or out of it",
+    )
+    p.add_argument(
+        "--through-encoder",
+        action="store_true",
+        help="what attributes and past events did to --item (default: the first) on their way through the model",
     )
     p.add_argument(
         "--sample", type=_count, default=None, metavar="N", help="users to try explanations on (100)"
@@ -63,6 +76,11 @@ def add_export_verb(p: argparse.ArgumentParser, common: Callable[[argparse.Argum
     p.add_argument(
         "--format", choices=["html", "json", "md", "png"], help="default: what --out ends in, else html"
     )
+    p.add_argument(
+        "--direct-only",
+        action="store_true",
+        help="without the view through the encoder: quicker for many users",
+    )
     p.add_argument("--out", type=Path, metavar="FILE|FOLDER", help="a file for --user, else a folder")
     p.add_argument("--schema", action="store_true", help="print the JSON schema of a case study")
     common(p)
@@ -74,11 +92,12 @@ WISH = 0.5
 
 
 def _explain(args: argparse.Namespace) -> None:
-    asked = [args.item, args.instead_of, *args.taste, *args.more, *args.less, args.smallest or None, args.k]
+    asked = [args.item, args.instead_of, *args.taste, *args.item_score, *args.more, *args.less, args.k]
     if args.user is None:
-        if any(one is not None for one in asked):
+        if args.smallest or args.through_encoder or any(one is not None for one in asked):
             raise InputError(
-                "--item, --k, --instead-of, --taste, --more, --less and --smallest need --user U"
+                "--item, --k, --instead-of, --taste, --item-score, --more, --less, --smallest and --through-encoder need "
+                "--user U"
             )
         _try(args)
         return
@@ -92,11 +111,13 @@ def _explain(args: argparse.Namespace) -> None:
     question = Question(
         item=args.item,
         instead_of=args.instead_of,
-        scores=dict(_pair(text) for text in args.taste),
+        scores=dict(_pair("--taste", text) for text in args.taste),
+        item_scores=dict(_pair("--item-score", text) for text in args.item_score),
         wishes=dict.fromkeys(args.more, WISH) | dict.fromkeys(args.less, -WISH),
         smallest=args.smallest,
+        encoder=args.through_encoder,
     )
-    if question.instead_of or question.scores or question.wishes or question.smallest:
+    if question.instead_of or question.other_list or question.smallest or question.encoder:
         answer = ask(explainer, args.user, question, args.k or explainer.config.explain.k)
         print(to_json(answer) if args.json else format_answer(answer))
         return
@@ -139,7 +160,9 @@ def _export(args: argparse.Namespace) -> None:
 
     ending = args.out.suffix.removeprefix(".").lower()
     format = args.format or (ending if ending in FORMATS else "html")
-    path = export_case(args.run, args.user, format, args.out, item=args.item, k=args.k)
+    path = export_case(
+        args.run, args.user, format, args.out, item=args.item, k=args.k, encoder=not args.direct_only
+    )
     print(to_json({"file": str(path)}) if args.json else path)
 
 
@@ -148,12 +171,16 @@ def _export_many(args: argparse.Namespace) -> None:
 
     if args.item is not None:
         raise InputError("--item goes with --user U; leave it out")
-    progress, format = Progress(quiet=args.quiet), args.format or "html"
+    format = args.format or "html"
+    more: dict[str, Any] = {
+        "k": args.k,
+        "encoder": not args.direct_only,
+        "progress": Progress(quiet=args.quiet),
+    }
     if args.users is not None:
-        written = export_cases(args.run, args.users, format, args.out, k=args.k, progress=progress)
+        written = export_cases(args.run, args.users, format, args.out, **more)
     else:
-        count = args.most_moved or MOST_MOVED
-        written = export_most_moved(args.run, count, format, args.out, k=args.k, progress=progress)
+        written = export_most_moved(args.run, args.most_moved or MOST_MOVED, format, args.out, **more)
     if args.json:
         files = {user: str(path) for user, path in written.files.items()}
         print(to_json({"index": str(written.index), "files": files}))
@@ -161,12 +188,12 @@ def _export_many(args: argparse.Namespace) -> None:
         print(written.index)
 
 
-def _pair(text: str) -> tuple[str, float]:
+def _pair(option: str, text: str) -> tuple[str, float]:
     name, _, value = text.partition("=")
     try:
         return name, float(value)
     except ValueError as error:
-        raise InputError(f"--taste {text}: expected NAME=SCORE, such as humour=0.9") from error
+        raise InputError(f"{option} {text}: expected NAME=SCORE, such as humour=0.9") from error
 
 
 def _count(text: str) -> int:

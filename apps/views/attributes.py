@@ -1,18 +1,44 @@
 """What the scores look like: distributions before and after tuning, flat or redundant ones, agreement with truth."""
 
+import shlex
 from typing import Any
 
+import dashboard_bars as bars
 import dashboard_data as data
 import dashboard_score_charts as score_charts
+import dashboard_trial_charts as trial_charts
 import dashboard_ui as ui
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from guided_refine.evaluation.truth import AVERAGE
-from guided_refine.explain.trial_report import FOLDER, PLOTS, read_trial, verdict
+from guided_refine.explain.trial_report import findings, read_trial, verdict
 from guided_refine.runfolder import RunFolder
 
+DETAILS = {
+    "On average": (
+        trial_charts.importance,
+        "How much each attribute does, on average over users, in both views; lines: 95 % intervals.",
+    ),
+    "User by user": (
+        trial_charts.swarm,
+        "Each point is a user: what the attribute did to the score of the user's first item, through the encoder.",
+    ),
+    "Groups": (
+        trial_charts.groups,
+        "Which attributes matter to which users: by length of history, popularity and labels of their first recommendation.",
+    ),
+    "Pairs": (
+        trial_charts.pairs,
+        "What two attributes do only together, beyond what each does alone; lines: 95 % intervals.",
+    ),
+    "Asked for more": (
+        trial_charts.response,
+        "One standard deviation more of an attribute in the user's scores: how much more of it is in the top 10? Lines: 95 "
+        "% intervals.",
+    ),
+}
 BINS = 24
 CLOSE = 12
 QUANTILES = {"p10": 0.1, "p25": 0.25, "median": 0.5, "p75": 0.75, "p90": 0.9}
@@ -173,20 +199,38 @@ def explained(folder: RunFolder) -> None:
     found = read_trial(data.explainer_of(folder)) if data.has_refined(folder) else None
     if found is None:
         st.caption("Not tried yet for this run's refined model. Try it on a sample of users with:")
-        st.code(f"guided-refine explain {folder.root}", language="bash")
+        st.code(f"guided-refine explain {shlex.quote(str(folder.root))}", language="bash")
         return
     st.markdown(ui.plain(verdict(found)))
-    captions = (
-        "How much each attribute does, on average over users, in both views; lines: 95 % intervals.",
-        "The score of the first item while attributes are taken away, or put back.",
-        "Each point is a user.",
-        "Which attributes matter to which users: by length of history, popularity and labels of their first recommendation.",
-    )
-    for name, caption in zip(PLOTS, captions, strict=True):
-        if not (folder.root / FOLDER / name).exists():
-            continue  # a trial of an earlier version
-        st.image(folder.root / FOLDER / name, width=760)
-        st.caption(caption)
+    left, right = st.columns(2)
+    for column, kind, title in ((left, "deletion", "taken away"), (right, "insertion", "put back")):
+        with column:
+            bars.draw(trial_charts.curve(found, kind))
+            st.caption(
+                f"The score of the first item while its attributes are {title}; {'lower' if column is left else 'higher'} "
+                "than in random order is better."
+            )
+    with st.expander("What else the trial found"):
+        for sentence in findings(found):
+            st.markdown(ui.plain(sentence))
+    _in_detail(found)
+
+
+@st.fragment
+def _in_detail(found: dict[str, Any]) -> None:
+    """What attributes do, one chart at a time."""
+    with ui.in_words():
+        shown = st.segmented_control(
+            "What attributes do", list(DETAILS), default=next(iter(DETAILS)), key="trial detail"
+        )
+        draw, caption = DETAILS[shown or next(iter(DETAILS))]
+        if shown == "Pairs" and not found["interactions"]:
+            st.caption("Interactions are not computed beyond 12 attributes.")
+            return
+        bars.draw(draw(found))
+        count = len(found["importance"])
+        some = f" The {trial_charts.MOST} that do most of {count}." if count > trial_charts.MOST else ""
+        st.caption(caption + ("" if shown == "Pairs" else some))
 
 
 def main() -> None:

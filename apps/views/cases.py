@@ -39,13 +39,15 @@ def _moved(_folder: ui.RunFolder, root: str, lists: str) -> list[tuple[str, floa
 
 @st.cache_data(show_spinner="Putting the case together…", max_entries=16)
 def _case(
-    _folder: ui.RunFolder, root: str, opened: str, user: str, item: str | None, k: int
+    _folder: ui.RunFolder, root: str, opened: str, user: str, item: str | None, k: int, encoder: bool
 ) -> dict[str, Any]:
-    return study(data.shared_of(_folder), user, item=item, k=k)
+    return study(data.shared_of(_folder), user, item=item, k=k, encoder=encoder)
 
 
 @st.cache_data(show_spinner=False, max_entries=16)
-def _page(_case: dict[str, Any], root: str, opened: str, user: str, item: str | None, k: int) -> str:
+def _page(
+    _case: dict[str, Any], root: str, opened: str, user: str, item: str | None, k: int, encoder: bool
+) -> str:
     return render(_case, "html").decode()
 
 
@@ -124,9 +126,15 @@ def main() -> None:
         k = st.slider("Items", 3, 20, min(max(explainer.config.explain.k, 3), 20), key="case items")
     if user is None:
         return
-    root, opened = str(folder.root), data.explainer_key(folder)
+    encoder = st.toggle(
+        "With the view through the encoder",
+        help="What attributes and past events did to the first recommendation on their way through the model. Runs the "
+        "model some thousand times, which takes seconds.",
+        key="through the encoder",
+    )
+    root, opened = str(folder.root), data.shared_key(folder)
     try:
-        case = _case(folder, root, opened, user, item, k)
+        case = _case(folder, root, opened, user, item, k, encoder)
     except InputError as error:
         st.warning(ui.plain(str(error)), icon=":material/person_off:")
         return
@@ -136,7 +144,7 @@ def main() -> None:
         "or a picture. Below is the HTML as it will look."
     )
     with st.container(border=True):
-        st.iframe(_page(case, root, opened, user, item, k), height=1100)
+        st.iframe(_page(case, root, opened, user, item, k, encoder), height=1100)
 
 
 main()

@@ -11,14 +11,24 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from guided_refine.explain.encoder_answer import AT_MEAN, encoder_answer, how_made, strongest
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.newcomer import Newcomer
 from guided_refine.explain.text import explanation
+from guided_refine.explain.words import COLLABORATIVE
+
+DIRECT, ENCODER = "direct", "through the encoder"
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
 def _answer(_person: people.Person, root: str, opened: str, who: str, k: int) -> dict[str, Any]:
     return explanation(_person.explainer, _person.user, k=k)
+
+
+@st.cache_data(show_spinner="Running the model without its attributes…", max_entries=64)
+def _encoded(_person: people.Person, root: str, opened: str, who: str, item: str) -> dict[str, Any]:
+    explainer = _person.explainer
+    return encoder_answer(explainer, explainer.user_number(_person.user), explainer.item_number(item))
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
@@ -82,42 +92,77 @@ def recommendations(person: people.Person, answer: dict[str, Any]) -> None:
         st.info("This user has seen the whole catalog.", icon=":material/done_all:")
         return
     bars.draw(bars.stacked(items))
-    st.caption("The parts of a bar sum to the item's score (tick), exactly; point at one to read it.")
-    one_item(person, items)
+    st.caption(
+        "Direct view: the parts of a bar sum to the item's score (tick), exactly; point at one to read it."
+    )
+    one_item(person, items, bool(answer["events"]))
 
 
 @st.fragment
-def one_item(person: people.Person, items: list[dict[str, Any]]) -> None:
-    """The waterfall of one item, and all of its parts as a table."""
+def one_item(person: people.Person, items: list[dict[str, Any]], history: bool) -> None:
+    """One item in either view; without a history nothing went through the encoder."""
     with ui.in_words():
         names = [f"{item['rank']}. {ui.title_of(item)}" for item in items]
         places = range(len(items))
-        # A key of the person's own: else the browser goes on showing the title of somebody else's list.
-        place = st.selectbox(
-            "One item in full", places, format_func=lambda i: names[i], key=f"in full {person.key}"
+        left, right = st.columns([3, 2])
+        with left:
+            # A key of the person's own: else the browser goes on showing the title of somebody else's list.
+            place = st.selectbox(
+                "One item in full", places, format_func=lambda i: names[i], key=f"in full {person.key}"
+            )
+        with right:
+            view = st.segmented_control(
+                "View",
+                [DIRECT, ENCODER] if history else [DIRECT],
+                default=DIRECT,
+                key=f"view {person.key}",
+                help="Direct: which columns make up the score? Through the encoder: what did attributes and past events do "
+                "to it, wherever they went in? The model runs again some thousand times, which takes seconds.",
+            )
+        if view == ENCODER:
+            _through_encoder(person, items[place]["item_id"])
+        else:
+            _direct(items[place])
+
+
+def _direct(item: dict[str, Any]) -> None:
+    """The waterfall of an item, and all of its parts as a table."""
+    bars.draw(bars.waterfall(item["parts"], item["score"], total="score"))
+    st.markdown(ui.plain(item["reason"]))
+    with st.expander("All parts as a table"):
+        rows = pd.DataFrame(
+            {
+                "part": [part["label"] for part in item["parts"]],
+                "value": [part["value"] for part in item["parts"]],
+                "above the average item": [part["lift"] for part in item["parts"]],
+                "the item's score": [part.get("item_score") for part in item["parts"]],
+            }
         )
-        item = items[place]
-        bars.draw(bars.waterfall(item["parts"], item["score"], total="score"))
-        st.markdown(ui.plain(item["reason"]))
-        with st.expander("All parts as a table"):
-            rows = pd.DataFrame(
-                {
-                    "part": [part["label"] for part in item["parts"]],
-                    "value": [part["value"] for part in item["parts"]],
-                    "above the average item": [part["lift"] for part in item["parts"]],
-                    "the item's score": [part.get("item_score") for part in item["parts"]],
-                }
-            )
-            number = st.column_config.NumberColumn(format="%+.3f")
-            st.dataframe(
-                rows,
-                hide_index=True,
-                column_config={
-                    "value": number,
-                    "above the average item": number,
-                    "the item's score": st.column_config.NumberColumn(format="%.2f"),
-                },
-            )
+        number = st.column_config.NumberColumn(format="%+.3f")
+        st.dataframe(
+            rows,
+            hide_index=True,
+            column_config={
+                "value": number,
+                "above the average item": number,
+                "the item's score": st.column_config.NumberColumn(format="%.2f"),
+            },
+        )
+
+
+def _through_encoder(person: people.Person, item: str) -> None:
+    """What attributes did to an item's score on their way through the model, and what each past event did."""
+    folder = data.run_folder()
+    answer = _encoded(person, str(folder.root), data.explainer_key(folder), person.key, item)
+    start = {"name": COLLABORATIVE, "label": AT_MEAN, "value": answer["background"]}
+    bars.draw(bars.waterfall([start, *answer["attributes"]], answer["score"], total="score"))
+    for sentence in answer["sentences"]:
+        st.markdown(ui.plain(sentence))
+    st.caption(ui.plain(how_made(answer)))
+    shown = strongest(answer["events"])
+    st.markdown(f"**Past events: the {len(shown)} of {len(answer['events'])} that do most**")
+    bars.draw(bars.signed([(ui.title_of(event), event["value"]) for event in shown]))
+    st.caption("The item's score less what it would be without that event.")
 
 
 def beside_base(answer: dict[str, Any], base: list[str] | None, names: dict[str, str]) -> None:
@@ -176,7 +221,7 @@ def main() -> None:
     questions.what_if(person, k, answer["recommendations"])
     catalog = data.catalog_of(folder)
     if catalog is not None and answer["events"]:
-        base = _base(person, folder, str(folder.root), opened, person.key, k)
+        base = _base(person, folder, str(folder.root), data.shared_key(folder), person.key, k)
         beside_base(answer, base, catalog.names)
 
 

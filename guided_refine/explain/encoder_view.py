@@ -28,6 +28,11 @@ from guided_refine.refine.users import GuidedUserTerm
 EXACT = 12
 #: How many random orders are drawn, each forwards and backwards, beyond `EXACT` attributes.
 ORDERS = 10
+#: What is known of an attribute that is taken away.
+BACKGROUND = (
+    "an attribute is taken away by putting the catalog's mean in the history's items and the mean over users in the "
+    "user's scores"
+)
 # Places times width of one batch through the encoder.
 BATCH_ELEMENTS = 1 << 21
 

@@ -133,9 +133,10 @@ class Explainer:
             None if taste is None else self._grouped(taste),
         )
 
-    def contributions_of(self, state: np.ndarray) -> Contributions:
-        """Scores of all items for any state (width,)."""
-        return Contributions(self.parts, self.vectors @ state.astype(np.float64), self._grouped(state))
+    def contributions_of(self, state: np.ndarray, vectors: np.ndarray | None = None) -> Contributions:
+        """Scores of all items for any state (width,); `vectors` (n_items, width) in place of the model's own."""
+        vectors = self.vectors if vectors is None else vectors
+        return Contributions(self.parts, vectors @ state.astype(np.float64), self._grouped(state, vectors))
 
     @property
     def parts(self) -> list[str]:
@@ -147,9 +148,9 @@ class Explainer:
         state: np.ndarray = self.model.states(np.array([user]), "test", self.dataset)[0]
         return state
 
-    def _grouped(self, vector: np.ndarray) -> np.ndarray:
+    def _grouped(self, vector: np.ndarray, vectors: np.ndarray | None = None) -> np.ndarray:
         """Products with all item vectors by column, the collaborative columns summed: (n_items, 1 + attributes)."""
-        products = self.vectors * vector.astype(np.float64)
+        products = (self.vectors if vectors is None else vectors) * vector.astype(np.float64)
         behaviour = products[:, : self._behaviour].sum(axis=1, keepdims=True)
         return np.hstack([behaviour, products[:, self._behaviour :]])
 

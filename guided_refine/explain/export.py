@@ -52,18 +52,26 @@ def render(case: dict[str, Any], format: str) -> bytes:
 
 
 def export_case(
-    run: Path | str, user: str, format: str, out: Path | str, *, item: str | None = None, k: int | None = None
+    run: Path | str,
+    user: str,
+    format: str,
+    out: Path | str,
+    *,
+    item: str | None = None,
+    k: int | None = None,
+    encoder: bool = True,
 ) -> Path:
     """Write the case study of one user as one file and return its path.
 
-    `format`: html (self-contained, no script), json (what `case_study` returns), md, or png. Raises `InputError` as
+    `format`: html (self-contained, no script), json (what `case_study` returns), md, or png; `encoder`: with the view
+    through the encoder, see `case_study`. Raises `InputError` as
     `case_study` and `render` do, for a folder that is no run or has no refined model yet, where `out` is a file of the
     run itself, and when the file cannot be written.
     """
     _check(format)
     explainer, out = Explainer.open(run), Path(out)
     refuse_run_files(explainer.folder, out)
-    content = render(case_study(explainer, user, item=item, k=k), format)
+    content = render(case_study(explainer, user, item=item, k=k, encoder=encoder), format)
     with atomic_path(out) as path:
         path.write_bytes(content)
     return out
@@ -76,6 +84,7 @@ def export_cases(
     out: Path | str,
     *,
     k: int | None = None,
+    encoder: bool = True,
     progress: Progress | None = None,
 ) -> Written:
     """Write a case study per user and `index.html` into the folder `out`.
@@ -86,7 +95,7 @@ def export_cases(
     _check(format)
     shared = Shared(Explainer.open(run))
     names = chosen(shared, Path(users) if isinstance(users, (str, Path)) else users)
-    return _written(shared, names, format, out, k, "Case studies", progress)
+    return _written(shared, names, format, out, k, encoder, "Case studies", progress)
 
 
 def export_most_moved(
@@ -96,6 +105,7 @@ def export_most_moved(
     out: Path | str,
     *,
     k: int | None = None,
+    encoder: bool = True,
     progress: Progress | None = None,
 ) -> Written:
     """The same for the `count` users whose refined list is furthest from the base's: one less the average overlap of both
@@ -103,7 +113,7 @@ def export_most_moved(
     _check(format)
     shared = Shared(Explainer.open(run))
     names = moved_most(shared, count, length_of(shared.explainer, k), progress)
-    return _written(shared, names, format, out, k, f"The {len(names)} most moved users", progress)
+    return _written(shared, names, format, out, k, encoder, f"The {len(names)} most moved users", progress)
 
 
 def _written(
@@ -112,6 +122,7 @@ def _written(
     format: str,
     out: Path | str,
     k: int | None,
+    encoder: bool,
     title: str,
     progress: Progress | None,
 ) -> Written:
@@ -123,6 +134,7 @@ def _written(
         format,
         k=length_of(shared.explainer, k),
         title=title,
+        encoder=encoder,
         progress=progress,
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from guided_refine.errors import InputError
 from guided_refine.explain.contributions import Contributions
+from guided_refine.explain.encoder_answer import encoder_answer, encoder_lines
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.text import WIDTH, bar, cells, clip, pad
 from guided_refine.explain.what_if import WhatIf
@@ -20,26 +21,36 @@ from guided_refine.explain.what_if import WhatIf
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: `scores` (attribute -> score in [0, 1]) of another taste, `wishes` (attribute -> strength),
-    `instead_of`: the item that `item` is held against, `smallest`: what would bring `item` into the list or out of it."""
+    """What is asked: `scores` (attribute -> score in [0, 1]) of another taste, `item_scores`: the same of `item`, `wishes`
+    (attribute -> strength), `instead_of`: the item that `item` is held against, `smallest`: what would bring `item` into the
+    list or out of it, `encoder`: what attributes and past events did to `item` (by default the first of the list)."""
 
     item: str | None = None
     instead_of: str | None = None
     scores: Mapping[str, float] = field(default_factory=dict)
     wishes: Mapping[str, float] = field(default_factory=dict)
     smallest: bool = False
+    item_scores: Mapping[str, float] = field(default_factory=dict)
+    encoder: bool = False
+
+    @property
+    def other_list(self) -> bool:
+        """True where another list is asked for."""
+        return bool(self.scores or self.wishes or self.item_scores)
 
 
 def ask(explainer: Explainer, user: str, question: Question, k: int) -> dict[str, Any]:
-    """The answer. Keys: `margin` (where `instead_of` is given), `list` (where scores or wishes are), `smallest`.
+    """The answer. Keys: `margin` (where `instead_of` is given), `list` (where scores or wishes are), `smallest`, `encoder`.
 
     `margin`: both items with score and rank, their difference and its `parts`, which sum to it. `list`: the top `k` then,
     each with `rank_now`. `smallest`: `wanted` ("in" or "out"), `alone` (changes of one attribute, smallest first) and
-    `together`.
+    `together`. `encoder`: see `encoder_answer`.
     Raises `InputError` for unknown ids or attributes, scores outside of [0, 1], and for a question that lacks its item.
     """
     number = explainer.user_number(user)
-    if question.item is None and (question.instead_of is not None or question.smallest):
+    if question.item is None and (
+        question.instead_of is not None or question.smallest or question.item_scores
+    ):
         raise InputError("name the item that is asked about: --item I")
     answer: dict[str, Any] = {"user": user, "k": k, "model": explainer.about}
     now = explainer.contributions(number)
@@ -57,17 +68,17 @@ def ask(explainer: Explainer, user: str, question: Question, k: int) -> dict[str
                 for name, value in margin.items()
             ],
         }
-    if question.scores or question.wishes:
+    if question.other_list:
         what_if = WhatIf(explainer, number)
-        then = what_if.changed(question.scores, question.wishes)
+        then = what_if.changed(question.scores, question.wishes, item=item, item_scores=question.item_scores)
         top = then.top(k, explainer.seen(number))
         places = then.ranks(explainer.seen(number))
         answer["list"] = {
             "scores": dict(question.scores),
             "wishes": dict(question.wishes),
-            "items": [
-                {**_item(explainer, then, places, i), "rank_now": int(ranks[i - 1])} for i in top.tolist()
-            ],
+            "item_scores": dict(question.item_scores),
+            "item": _moved(explainer, then, places, ranks, item) if question.item_scores and item else None,
+            "items": [_moved(explainer, then, places, ranks, i) for i in top.tolist()],
         }
     if question.smallest and item is not None:
         what_if = WhatIf(explainer, number)
@@ -79,7 +90,20 @@ def ask(explainer: Explainer, user: str, question: Question, k: int) -> dict[str
             "alone": [change.as_row() for change in what_if.smallest(item, k, out=out)],
             "together": None if together is None else together.as_row(),
         }
+    if question.encoder:
+        asked = now.top(1, explainer.seen(number)) if item is None else [item]
+        if not len(asked):
+            raise InputError(
+                "the user has the whole catalog, so nothing is recommended; name an item: --item I"
+            )
+        answer["encoder"] = encoder_answer(explainer, number, int(asked[0]))
     return answer
+
+
+def _moved(
+    explainer: Explainer, found: Contributions, ranks: Any, ranks_now: Any, item: int
+) -> dict[str, Any]:
+    return {**_item(explainer, found, ranks, item), "rank_now": int(ranks_now[item - 1])}
 
 
 def _item(explainer: Explainer, found: Contributions, ranks: Any, item: int) -> dict[str, Any]:
@@ -101,6 +125,8 @@ def format_answer(answer: dict[str, Any]) -> str:
         lines += ["", *_list_lines(answer["list"])]
     if "smallest" in answer:
         lines += ["", *_smallest_lines(answer["smallest"], answer["k"])]
+    if "encoder" in answer:
+        lines += ["", *encoder_lines(answer["encoder"])]
     return "\n".join(part for line in lines[1:] for part in _wrapped(line.rstrip()))
 
 
@@ -122,7 +148,7 @@ def _margin_lines(margin: dict[str, Any]) -> list[str]:
     ahead = "ahead of" if margin["lead"] >= 0 else "behind"
     return [
         f"{_name(margin['item'], 40)} (rank {margin['item']['rank']}) is {abs(margin['lead']):.3f} {ahead} "
-        f"{_name(margin['instead_of'], 40)} (rank {margin['instead_of']['rank']}):",
+        f"{_name(margin['instead_of'], 40)} (rank {margin['instead_of']['rank']}), direct view:",
         *(
             f"   {part['label']:{space}}  {part['value']:+8.3f} {bar(part['value'], largest, 24)}"
             for part in parts
@@ -136,6 +162,11 @@ def _list_lines(found: dict[str, Any]) -> list[str]:
     told += [
         f"{'more' if value > 0 else 'less'} {name} ({value:+g})" for name, value in found["wishes"].items()
     ]
+    if found["item"] is not None:
+        changed = ", ".join(f"{name} at {value:.2f}" for name, value in found["item_scores"].items())
+        told.append(
+            f"{changed} in {_name(found['item'])} (rank {found['item']['rank']}, was {found['item']['rank_now']})"
+        )
     lines = [f"With {', '.join(told).replace('_', ' ')}:"]
     for item in found["items"]:
         was = item["rank_now"]

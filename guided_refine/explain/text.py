@@ -94,7 +94,7 @@ def format_explanation(answer: dict[str, Any]) -> str:
         f"History: the last {len(answer['history'])} of {answer['events']} events, newest last",
         *(f"   {clip(h['title'] or h['item_id'], WIDTH - 3)}" for h in answer["history"]),
         "",
-        "Taste profile: score 0 to 1; share of the catalog that has less of it; what the model makes of it",
+        "Taste profile: score 0 to 1; share of the catalog with less of it; the model's weight of it",
         *_profile_lines(answer),
         "",
         f"Recommendations, out of {answer['candidates']} items not seen yet",
@@ -111,7 +111,11 @@ def format_explanation(answer: dict[str, Any]) -> str:
             f"What the user really took next: {clip(upcoming['title'] or upcoming['item_id'], 50)}, "
             f"ranked {upcoming['rank']} of {answer['candidates']}",
         ]
-    lines += ["", "The parts of an item sum to its score: nothing else enters the ranking."]
+    lines += [
+        "",
+        "View: direct. The parts of an item sum to its score: nothing else enters the ranking.",
+        "What attributes and past events did on their way through the model: --through-encoder",
+    ]
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -120,7 +124,7 @@ def _profile_lines(answer: dict[str, Any]) -> list[str]:
     space = max((len(row["label"]) for row in rows), default=0)
     lines = [
         f"   {row['label']:{space}}  {row['score']:.2f} {bar(row['score'], 1, 12)}  "
-        f"more than {row['percentile']:3.0f} %   {row['stance']}"
+        f"more than {row['percentile']:3.0f} %   {row['stance']} ({row['weight']:+.2f})"
         for row in rows
     ]
     if answer["profile_estimated"]:

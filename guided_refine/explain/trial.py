@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from guided_refine.evaluation.statistics import bootstrap_means
-from guided_refine.explain.encoder_view import AttributeGame, interactions, shapley_values
+from guided_refine.explain.encoder_view import BACKGROUND, AttributeGame, interactions, shapley_values
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.labels import Link, item_labels, linked_labels
 from guided_refine.explain.trial_metadata import agreement, pulls
@@ -28,10 +28,6 @@ RANDOM_ORDERS = 50
 #: Places of the list that a changed taste should move.
 TOP = 10
 VIEWS, CURVES = ("direct", "encoder"), ("deletion", "insertion")
-BACKGROUND = (
-    "an attribute is taken away by putting the catalog's mean in the history's items and the mean over users in the "
-    "user's scores"
-)
 
 
 def try_explanations(

@@ -110,8 +110,21 @@ def format_trial(found: dict[str, Any]) -> str:
             f"{label(row['attribute'], 40):{space}}  {row['direct']['share']:8.1%} {row['encoder']['share']:18.1%}   "
             f"{_number(response)}{'' if response['holds'] else '  (not shown)'}"
         )
-    lines += [
-        "",
+    lines += ["", *findings(found)]
+    return "\n".join(
+        part for line in lines for part in textwrap.wrap(line, 110, drop_whitespace=False) or [""]
+    )
+
+
+def findings(found: dict[str, Any]) -> list[str]:
+    """What else the trial found, beside `verdict` and what has a row per attribute: sentences with their intervals."""
+    put_back = ", ".join(
+        f"{NAMED[view]} {_number(entry)}{'' if entry['holds'] else ' (not shown)'}"
+        for view in VIEWS
+        for entry in [found["curves"][view]["insertion"]]
+    )
+    return [
+        f"Put back in that order they raise the score faster than in random order: by {put_back}.",
         f"The two views rank the attributes alike: correlation {_number(found['agreement'])}.",
         "After one event of the history is left out, explanations keep their order: correlation "
         + ", ".join(f"{NAMED[view]} {_number(found['stability'][view])}" for view in VIEWS)
@@ -122,9 +135,6 @@ def format_trial(found: dict[str, Any]) -> str:
         f"Background: {found['background']}. "
         + ("Shapley values are exact." if found["exact"] else "Shapley values are of ten random orders."),
     ]
-    return "\n".join(
-        part for line in lines for part in textwrap.wrap(line, 110, drop_whitespace=False) or [""]
-    )
 
 
 def _seeds_line(seeds: dict[str, Any] | None) -> str:
@@ -221,7 +231,7 @@ def draw_beeswarm(found: dict[str, Any], path: Path) -> Path:
     figure, ((axes,),) = new_figure(1, 1, (6.8, 0.9 + 0.36 * len(order)))
     points = None
     for place, column in enumerate(order):
-        height = place + _spread_out(values[:, column])
+        height = place + spread_out(values[:, column])
         points = axes.scatter(
             values[:, column],
             height,
@@ -252,22 +262,27 @@ def draw_segments(found: dict[str, Any], path: Path) -> Path:
     figure, ((axes,),) = new_figure(1, 1, (2.6 + 0.42 * len(names), 1.5 + 0.3 * len(rows)))
     image = axes.imshow(100 * shares, cmap="cividis", vmin=0, aspect="auto")
     axes.set_xticks(range(len(names)), [label(name) for name in names], rotation=45, ha="right")
-    axes.set_yticks(range(len(rows)), [f"{_group(row)} ({row['users']})" for row in rows])
+    axes.set_yticks(range(len(rows)), [f"{group_name(row)} ({row['users']})" for row in rows])
     axes.grid(visible=False)
     figure.colorbar(image, ax=axes, label="share of what attributes do, %")
     return save(figure, path)
 
 
-def _group(row: dict[str, Any]) -> str:
+def group_name(row: dict[str, Any], width: int = 24) -> str:
+    """A group of users as people read it, in lines of `width` characters.
+
+    >>> group_name({"kind": "label", "name": "genres: Drama"}), group_name({"kind": "history", "name": "short"})
+    ('Drama', 'short history')
+    """
     if row["kind"] == "label":
-        return label(str(row["name"]).partition(": ")[2], 24)
+        return label(str(row["name"]).partition(": ")[2], width)
     return f"{row['name']} history" if row["kind"] == "history" else f"{row['name']} item"
 
 
-def _spread_out(values: np.ndarray, bins: int = 40) -> np.ndarray:
+def spread_out(values: np.ndarray, bins: int = 40) -> np.ndarray:
     """Heights from -0.35 to 0.35 such that points of nearly the same value stand side by side.
 
-    >>> _spread_out(np.array([0.0, 0.0, 0.0, 1.0])).round(3).tolist()
+    >>> spread_out(np.array([0.0, 0.0, 0.0, 1.0])).round(3).tolist()
     [0.0, 0.117, -0.117, 0.0]
     """
     heights = np.zeros(len(values))

@@ -78,10 +78,18 @@ class WhatIf:
         """
         return self.shifted(self._shift_to(scores))
 
-    def changed(self, scores: Mapping[str, float], wishes: Mapping[str, float]) -> Contributions:
-        """Another taste and wishes at once, see `with_scores` and `steered`."""
-        shift = self._shift_to(scores)
-        return self.explainer.contributions_of(self._wished(self._state_after(shift), wishes))
+    def changed(
+        self,
+        scores: Mapping[str, float],
+        wishes: Mapping[str, float],
+        *,
+        item: int | None = None,
+        item_scores: Mapping[str, float] | None = None,
+    ) -> Contributions:
+        """Another taste, wishes, and other scores of an item number at once; see `with_scores`, `steered`, `with_item`."""
+        state = self._wished(self._state_after(self._shift_to(scores)), wishes)
+        vectors = None if item is None else self._vectors_with(item, item_scores or {})
+        return self.explainer.contributions_of(state, vectors)
 
     def _shift_to(self, scores: Mapping[str, float]) -> np.ndarray:
         then = self.now.copy()
@@ -98,20 +106,23 @@ class WhatIf:
         """All items' scores after the user's normalised scores moved by `shift` (attributes,)."""
         return self.explainer.contributions_of(self._state_after(shift))
 
-    def with_item_scores(self, item: int, scores: Mapping[str, float]) -> tuple[float, int]:
-        """Score and rank that an item would have with other attribute scores in [0, 1], all else equal.
+    def with_item(self, item: int, scores: Mapping[str, float]) -> Contributions:
+        """All items' scores if an item number had other attribute scores in [0, 1], all else equal.
 
-        Only the candidate changes: where the item is also in the history, the encoder has read it as it is.
+        Only the candidate changes: where the item is also in the history, the encoder has read it as it is. Raises
+        `InputError` for an unknown attribute or a score out of range.
         """
-        vector = self.explainer.vectors[item - 1].copy()
+        return self.changed({}, {}, item=item, item_scores=scores)
+
+    def _vectors_with(self, item: int, scores: Mapping[str, float]) -> np.ndarray:
+        vectors = self.explainer.vectors
+        if not scores:
+            return vectors
+        vectors = vectors.copy()
         for name, value in scores.items():
-            place = len(vector) - len(self.attributes) + self._column(name)
-            vector[place] = self._normalised(name, value) * self.table.scale
-        now = self.explainer.contributions(self.user)
-        then = now.score.copy()
-        then[item - 1] = vector @ self.explainer.state(self.user)
-        moved = Contributions(now.names, then, then[:, None] * np.eye(1, len(now.names)))
-        return float(then[item - 1]), int(moved.ranks(self.explainer.seen(self.user))[item - 1])
+            place = vectors.shape[1] - len(self.attributes) + self._column(name)
+            vectors[item - 1, place] = self._normalised(name, value) * self.table.scale
+        return vectors
 
     # ---------------------------------------------------------------- wishes
 
@@ -147,9 +158,10 @@ class WhatIf:
         Exact: the first point on the line at which the rank is reached. Attributes that cannot do it are left out; for an
         item that is there already the list is empty.
         """
+        race = self._race(item, k, out)
         found = []
         for column in range(len(self.attributes)):
-            reached = reach_alone(self._race(item, k, out), column)
+            reached = reach_alone(race, column)
             if reached is not None:
                 found.append(self._change(reached, item))
         return sorted(found, key=lambda change: (not change.feasible, change.size))
@@ -164,19 +176,23 @@ class WhatIf:
         return None if shift is None else self._change(shift, item)
 
     def _race(self, item: int, k: int, out: bool) -> Reach:
-        seen = set(self.explainer.seen(self.user).tolist())
-        if item in seen:
+        seen = self.explainer.seen(self.user)
+        if np.isin(item, seen):
             raise InputError("the user has this item already, so it is not recommended; choose another")
         if k < 1:
             raise InputError(f"k must be a whole number, 1 or more, not {k}")
-        rivals = np.array(
-            [i for i in range(1, self.explainer.dataset.n_items + 1) if i not in seen and i != item]
-        )
-        slopes = self.explainer.vectors[:, -len(self.attributes) :] @ self.weight
-        score = self.explainer.vectors @ self.explainer.state(self.user).astype(np.float64)
-        return Reach(
-            score[rivals - 1] - score[item - 1], slopes[rivals - 1] - slopes[item - 1], self.spread, k, out
-        )
+        rivals = np.ones(self.explainer.dataset.n_items, dtype=bool)
+        rivals[seen - 1] = False
+        rivals[item - 1] = False
+        score, slopes = self._lines
+        return Reach(score[rivals] - score[item - 1], slopes[rivals] - slopes[item - 1], self.spread, k, out)
+
+    @cached_property
+    def _lines(self) -> tuple[np.ndarray, np.ndarray]:
+        """All items' scores now, (n_items,), and how fast they move with each normalised score, (n_items, attributes)."""
+        vectors = self.explainer.vectors
+        score: np.ndarray = vectors @ self.explainer.state(self.user).astype(np.float64)
+        return score, vectors[:, -len(self.attributes) :] @ self.weight
 
     def _change(self, shift: np.ndarray, item: int) -> Change:
         then = self.now + shift

@@ -193,6 +193,43 @@ def test_a_moved_slider_ranks_anew(finished: RunFolder, monkeypatch: pytest.Monk
     assert shown["before"].tolist() == [item["rank_now"] for item in expected]
 
 
+def test_an_item_with_another_score_moves(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    from guided_refine.explain.explainer import Explainer
+    from guided_refine.explain.questions import Question, ask
+
+    app = page(finished.root, "recommendations", monkeypatch)
+    explainer = Explainer.open(finished.root)
+    user, name = explainer.dataset.user_ids[0], explainer.scores.attributes[2]
+    item = explainer.dataset.item_ids[explainer.contributions(0).top(1, explainer.seen(0))[0] - 1]
+    app.segmented_control(key=f"kind user {user}").set_value("an item").run()
+    app.slider(key=f"item user {user} {item} {name}").set_value(0.05).run()
+    assert not app.exception and not app.error
+    question = Question(item=str(item), item_scores={name: 0.05})
+    expected = ask(explainer, user, question, explainer.config.explain.k)["list"]
+    frame = next(frame.value for frame in app.dataframe if "before" in frame.value.columns)
+    assert frame["item"].tolist() == [row["title"] for row in expected["items"]]
+    assert f"would go from rank 1 to {expected['item']['rank']}" in text_of(app)
+    app.button(key=f"reset user {user}").click().run()
+    assert "Move a slider" in text_of(app) and not app.exception
+
+
+def test_an_item_is_shown_through_the_encoder_when_asked(
+    finished: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from guided_refine.explain.encoder_answer import encoder_answer
+    from guided_refine.explain.explainer import Explainer
+
+    app = page(finished.root, "recommendations", monkeypatch)
+    assert "Direct view" in text_of(app)
+    explainer = Explainer.open(finished.root)
+    item = int(explainer.contributions(0).top(1, explainer.seen(0))[0])
+    user = explainer.dataset.user_ids[0]
+    app.segmented_control(key=f"view user {user}").set_value("through the encoder").run()
+    assert not app.exception and not app.error
+    for sentence in encoder_answer(explainer, 0, item)["sentences"]:
+        assert sentence in text_of(app)
+
+
 def test_two_items_are_held_against_each_other(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     app = page(finished.root, "recommendations", monkeypatch)
     labelled(app, "Not that one").set_value(3).run()
@@ -206,12 +243,30 @@ def test_the_trial_of_explanations_is_shown_where_there_is_one(
 ) -> None:
     import shutil
 
-    from guided_refine.explain.trial_report import explain_run, verdict
+    from guided_refine.explain.trial_report import explain_run, findings, verdict
 
     run = tmp_path / "run"
     shutil.copytree(finished.root, run)
     app = page(run, "attributes", monkeypatch)
     assert "Not tried yet" in text_of(app) and f"guided-refine explain {run}" in text_of(app)
+    case = page(run, "cases", monkeypatch)
+    assert "was tried on 0 of 30 users" in case.get("iframe")[0].proto.srcdoc
     found = explain_run(run, users=3)
+    case.run()
+    assert "(3 of 30 users)" in case.get("iframe")[0].proto.srcdoc, (
+        "what was written meanwhile is in the case"
+    )
     app = page(run, "attributes", monkeypatch)
+    before = charts_of(app)
     assert verdict(found) in text_of(app) and not app.exception
+    assert not app.get("imgs"), "a picture would stay white on a dark page"
+    for detail in ("User by user", "Groups", "Pairs", "Asked for more", "On average"):
+        app.segmented_control(key="trial detail").set_value(detail).run()
+        assert not app.exception and not app.error, detail
+        assert charts_of(app) == before, detail
+    assert all(sentence in text_of(app) for sentence in findings(found))
+
+
+def charts_of(app: AppTest) -> int:
+    """How many charts are on the page."""
+    return len(app.get("arrow_vega_lite_chart")) + len(app.get("vega_lite_chart"))

@@ -25,11 +25,14 @@ def test_the_preview_is_the_file(finished: RunFolder, monkeypatch: pytest.Monkey
     app.selectbox(key="user").select("u7").run()
     app.slider(key="case items").set_value(4).run()
     assert not app.exception and not app.error and not app.warning
-    case = case_study(Explainer.open(finished.root), "u7", k=4)
-    assert shown(app) == render(case, "html").decode()
+    explainer = Explainer.open(finished.root)
+    assert shown(app) == render(case_study(explainer, "u7", k=4, encoder=False), "html").decode()
     assert "default-src 'none'" in shown(app) and "<script" not in shown(app)
     assert [button.label for button in app.download_button] == ["HTML", "JSON", "Markdown", "PNG"]
     assert len(app.download_button) == len(FORMATS)
+    app.toggle(key="through the encoder").set_value(True).run()
+    assert not app.exception and not app.error
+    assert shown(app) == render(case_study(explainer, "u7", k=4), "html").decode()
 
 
 def test_an_item_that_is_asked_about_is_in_the_case(

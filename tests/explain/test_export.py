@@ -118,9 +118,12 @@ def test_batches(finished: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixt
         "--out",
         tmp_path / "most",
         "--quiet",
+        "--direct-only",
     ]
     assert said(capsys, *most).strip() == str(tmp_path / "most" / "index.html")
-    assert len(list((tmp_path / "most").glob("*.json"))) == 20
+    files = list((tmp_path / "most").glob("*.json"))
+    assert len(files) == 20
+    assert {json.loads(file.read_text(encoding="utf-8"))["through_encoder"] for file in files} == {None}
     said(capsys, "export", finished.root, "--most-moved", 2, "--k", 2, "--out", tmp_path / "two", "--quiet")
     assert len(list((tmp_path / "two").glob("u*.html"))) == 2
 

@@ -64,6 +64,36 @@ def test_the_smallest_change_says_in_or_out(explainer: Explainer, listed: list[d
     assert "What would bring it into the top 5" in text and " sd; " in text
 
 
+def test_another_score_of_an_item_gives_another_list(
+    explainer: Explainer, listed: list[dict[str, object]]
+) -> None:
+    item, name = listed[1]["item_id"], explainer.scores.attributes[2]
+    worst = {}
+    for value in (0.0, 1.0):
+        answer = ask(explainer, "u6", Question(item=item, item_scores={name: value}), 5)
+        found = answer["list"]
+        assert found["item"]["rank_now"] == 2 and found["item"]["item_id"] == item
+        others = [row["item_id"] for row in found["items"] if row["item_id"] != item]
+        assert others == [row["item_id"] for row in listed if row["item_id"] != item][: len(others)] or (
+            len(others) == 5
+        )
+        worst[found["item"]["score"]] = found["item"]["rank"]
+        assert f"{name.replace('_', ' ')} at {value:.2f} in" in format_answer(answer)
+    assert worst[min(worst)] >= worst[max(worst)] and len(worst) == 2
+
+
+def test_the_view_through_the_encoder_is_of_the_first_item_unless_another_is_named(
+    explainer: Explainer, listed: list[dict[str, object]]
+) -> None:
+    answer = ask(explainer, "u6", Question(encoder=True), 5)
+    assert answer["encoder"]["item_id"] == listed[0]["item_id"]
+    text = format_answer(answer)
+    assert "through the encoder" in text and all(cells(line) <= WIDTH for line in text.splitlines())
+    assert json.loads(json.dumps(answer, allow_nan=False)) == answer
+    named = ask(explainer, "u6", Question(item="i3", encoder=True), 5)["encoder"]
+    assert named["item_id"] == "i3"
+
+
 def test_answers_can_be_written_and_fit_a_terminal(
     explainer: Explainer, listed: list[dict[str, object]]
 ) -> None:
@@ -79,7 +109,8 @@ def test_answers_can_be_written_and_fit_a_terminal(
 
 
 def test_a_question_without_its_item_is_refused(explainer: Explainer) -> None:
-    for question in (Question(instead_of="i1"), Question(smallest=True)):
+    name = explainer.scores.attributes[0]
+    for question in (Question(instead_of="i1"), Question(smallest=True), Question(item_scores={name: 0.5})):
         with pytest.raises(InputError, match="--item"):
             ask(explainer, "u6", question, 5)
     with pytest.raises(InputError, match="no item"):

@@ -52,6 +52,9 @@ def test_terminal_lines_say_who_what_and_why(finished: RunFolder) -> None:
     assert "Estimated from the items of the history" in text
     assert answer["recommendations"][0]["title"] in text
     assert "above the average item" in text
+    for row in answer["profile"]:
+        assert f"{row['stance']} ({row['weight']:+.2f})" in text, "no words without their number"
+    assert "View: direct" in text and "--through-encoder" in text
     assert EVIL[:30] in text
     assert all(cells(line) <= 100 for line in text.splitlines())
 

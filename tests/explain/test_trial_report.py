@@ -55,6 +55,9 @@ def test_the_text_holds_the_numbers(tried: Path) -> None:
     assert text.startswith(verdict(found))
     entry = found["curves"]["encoder"]["deletion"]
     assert f"{entry['mean']:.3f} [{entry['lower']:.3f}, {entry['upper']:.3f}]" in text
+    for view in ("direct", "encoder"):
+        entry = found["curves"][view]["insertion"]
+        assert f"{entry['mean']:+.2f} [{entry['lower']:+.2f}, {entry['upper']:+.2f}]" in text
     for row in found["importance"]:
         assert row["attribute"].replace("_", " ") in text
     assert "8 of 30" in text
@@ -69,12 +72,22 @@ def test_from_the_command_line(tried: Path, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.count("\n") == 5
     assert main([*command, "--item", "i3", "--instead-of", "i4"]) == 0
     assert "sum to the difference" in capsys.readouterr().out
+    assert main([*command, "--item", "i3", "--item-score", f"{name}=0.8"]) == 0
+    assert f"{name.replace('_', ' ')} at 0.80 in" in capsys.readouterr().out
+    assert main([*command, "--through-encoder"]) == 0
+    assert "every attribute at its mean" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
         (["--item", "i3"], "need --user U"),
+        (["--through-encoder"], "need --user U"),
+        (["--user", "u6", "--item-score", "humour=0.3"], "--item I"),
+        (
+            ["--user", "u6", "--item", "i3", "--item-score", "humour"],
+            "--item-score humour: expected NAME=SCORE",
+        ),
         (["--user", "u6", "--sample", "4"], "leave out --user or --sample"),
         (["--user", "u6", "--taste", "humour"], "expected NAME=SCORE"),
         (["--user", "u6", "--more", "humor"], "no attribute 'humor': did you mean"),

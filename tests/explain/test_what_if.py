@@ -77,10 +77,19 @@ def test_another_item_score_is_another_item_vector(explainer: Explainer, what_if
     with torch.no_grad():
         changed.table.guided[item - 1, 2] = float(value)
         expected = changed.item_vectors() @ state
-    score, rank = what_if.with_item_scores(item, {name: 0.95})
-    assert score == pytest.approx(float(expected[item - 1]), rel=1e-4, abs=1e-6)
+    found = what_if.with_item(item, {name: 0.95})
+    np.testing.assert_allclose(found.score, expected, rtol=1e-4, atol=1e-5)
     unseen = [i for i in range(1, explainer.dataset.n_items + 1) if i not in explainer.seen(USER)]
-    assert rank == 1 + sum(expected[i - 1] > expected[item - 1] for i in unseen if i != item)
+    rank = 1 + sum(expected[i - 1] > expected[item - 1] for i in unseen if i != item)
+    assert found.ranks(explainer.seen(USER))[item - 1] == rank
+    # Only the part of that attribute moved, and only this item's.
+    moved = np.argwhere(~np.isclose(found.values, explainer.contributions(USER).values, rtol=1e-4, atol=1e-5))
+    assert moved.tolist() == [[item - 1, 3]]
+    assert what_if.with_item(item, {}).score[item - 1] == pytest.approx(
+        explainer.contributions(USER).score[item - 1], rel=1e-4, abs=1e-5
+    )
+    with pytest.raises(InputError, match="between 0 and 1"):
+        what_if.with_item(item, {name: -0.1})
 
 
 def test_a_wish_is_never_answered_with_less(explainer: Explainer) -> None:
@@ -126,6 +135,28 @@ def test_the_smallest_changes_just_suffice(explainer: Explainer, what_if: WhatIf
         assert (together.rank > k) if out else (together.rank <= k)
         row = together.as_row()
         assert set(row) == {"scores", "size", "feasible", "users", "rank"}
+
+
+@pytest.mark.parametrize("user", [0, 3, USER, SILENT])
+def test_the_rivals_are_those_of_a_plain_loop(explainer: Explainer, user: int) -> None:
+    what_if = WhatIf(explainer, user)
+    n_items, seen = explainer.dataset.n_items, set(explainer.seen(user).tolist())
+    state = explainer.state(user).astype(np.float64)
+    m = len(what_if.attributes)
+    unseen = [i for i in range(1, n_items + 1) if i not in seen]
+    for item in (unseen[0], unseen[-1], unseen[len(unseen) // 2]):
+        lead, slope = [], []
+        for rival in range(1, n_items + 1):
+            if rival in seen or rival == item:
+                continue
+            apart = explainer.vectors[rival - 1] - explainer.vectors[item - 1]
+            lead.append(apart @ state)
+            slope.append(apart[-m:] @ what_if.weight)
+        race = what_if._race(item, 4, True)
+        np.testing.assert_allclose(race.lead, lead, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(race.slope, slope, rtol=1e-9, atol=1e-12)
+        assert (race.k, race.out) == (4, True)
+        np.testing.assert_array_equal(race.unit, what_if.spread)
 
 
 def test_what_is_there_needs_no_change(explainer: Explainer, what_if: WhatIf) -> None:

@@ -67,6 +67,7 @@ def write_cases(
     *,
     k: int,
     title: str,
+    encoder: bool = True,
     progress: Progress | None = None,
 ) -> Written:
     """Write a case per user and, last, the index. Doing it again writes the same files again."""
@@ -76,7 +77,7 @@ def write_cases(
     rows = []
     with progress.bar("write case studies", total=len(users)) as task:
         for user in users:
-            case = study(shared, user, k=k)
+            case = study(shared, user, k=k, encoder=encoder)
             path = out / f"{file_stem(user)}.{ending}"
             with atomic_path(path) as part:
                 part.write_bytes(render(case))

@@ -11,6 +11,7 @@ from guided_refine.explain.cases.counterfactual import moves_told
 from guided_refine.explain.cases.page_style import STYLE
 from guided_refine.explain.cases.slope import slope
 from guided_refine.explain.cases.words import item_name, percent, provenance_rows
+from guided_refine.explain.encoder_answer import AT_MEAN, how_made, strongest
 from guided_refine.explain.text import clean, clip
 from guided_refine.explain.words import COLLABORATIVE
 from guided_refine.reporting.style import label
@@ -25,6 +26,9 @@ TITLE = 200
 _KEY = (
     '<p class="note key"><i class="f"></i>raises<i class="a"></i>lowers; one scale for all attributes here, similar '
     "histories as a number only</p>"
+)
+_BESIDE = (
+    "<thead><tr><th>attribute</th><th class='n'>encoder</th><th></th><th class='n'>direct</th></tr></thead>"
 )
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -44,6 +48,7 @@ def case_page(case: Mapping[str, Any]) -> str:
         *_moved(case),
         *_recommendations(case),
         *_asked(case),
+        *_encoder(case),
         *_counterfactuals(case),
         *_confidence(case),
         "<h2>Where this comes from</h2>\n<dl>",
@@ -169,6 +174,41 @@ def _item(item: Mapping[str, Any], largest: float | None) -> str:
         f'<span class="note">{base}score {item["score"]:+.3f}</span></header>\n<p>{text(item["reason"])}</p>'
         f"{'' if largest is None else parts_table(item['parts'], largest)}</article>"
     )
+
+
+def _encoder(case: Mapping[str, Any]) -> list[str]:
+    found = case["through_encoder"]
+    if found is None:
+        return []
+    ordered = sorted(found["attributes"], key=lambda part: (-abs(part["value"]), part["name"]))
+    rows = [
+        (text(part["label"]), part["value"], f'<td class="n">{part["direct"]:+.3f}</td>') for part in ordered
+    ]
+    shown = strongest(found["events"])
+    events = [(f"<bdi>{text(item_name(event, TITLE))}</bdi>", event["value"], "") for event in shown]
+    return [
+        f"<h2>Through the encoder: <bdi>{text(item_name(found, TITLE))}</bdi></h2>",
+        '<p class="note">The direct view above splits the last dot product. Here attributes and past events are taken away '
+        f"where they go in, and the model runs again. {text(how_made(found))}</p>",
+        *(f"<p>{text(one)}</p>" for one in found["sentences"]),
+        '<div class="cards">',
+        f'<article><h3>Attributes</h3>\n<p class="note">From {found["background"]:+.3f} with {AT_MEAN} to '
+        f"{found['score']:+.3f}; direct: its part in the view above, less the catalog's mean</p>\n"
+        f"{_signed(rows, _BESIDE)}</article>",
+        f'<article><h3>Past events</h3>\n<p class="note">The score less that without the event; {len(shown)} of '
+        f"{len(found['events'])}, those that do most</p>\n{_signed(events)}</article>",
+        "</div>",
+    ]
+
+
+def _signed(rows: Sequence[tuple[str, float, str]], head: str = "") -> str:
+    """Rows of name (HTML), value with its bar, and a further cell (HTML), below a head (HTML)."""
+    largest = max((abs(value) for _, value, _ in rows), default=0.0)
+    cells = "".join(
+        f'<tr><td class="t">{name}</td><td class="n">{value:+.3f}</td><td>{bar(value, largest)}</td>{beside}</tr>'
+        for name, value, beside in rows
+    )
+    return f'<table class="parts">{head}{cells}</table>'
 
 
 def largest_part(items: Sequence[Mapping[str, Any]]) -> float:

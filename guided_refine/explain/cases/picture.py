@@ -75,6 +75,7 @@ def _history(case: Mapping[str, Any]) -> list[str]:
 
 def _sentences(case: Mapping[str, Any]) -> list[str]:
     told = [*case["summary"]]
+    told += case["through_encoder"]["sentences"] if case["through_encoder"] else []
     told += [change["sentence"] for change in case["counterfactuals"]["changes"][1:]]
     told += [case["confidence"]["sentence"], *(one["sentence"] for one in case["confidence"]["items"][:3])]
     told.append(case["trial"]["sentence"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
 
 CONTROL = "shuffled"
 
+_Written = tuple[tuple[int, int], ...]
 
-# As long as an explainer is open, so are the models beside it: a page that shows one case after the other loads them once.
-_MODELS: WeakKeyDictionary[Explainer, dict[str, Backbone | None]] = WeakKeyDictionary()
+
+# As long as an explainer is open, so are the models beside it: a page that shows one case after the other loads them once,
+# and again when a run in progress has written them.
+_MODELS: WeakKeyDictionary[Explainer, dict[str, tuple[_Written, Backbone | None]]] = WeakKeyDictionary()
 
 
 class Shared:
@@ -43,19 +47,19 @@ class Shared:
         return self._model(CONTROL)
 
     def _model(self, variant: str) -> Backbone | None:
-        if variant not in self.models:
-            self.models[variant] = self._load(variant)
-        return self.models[variant]
-
-    def _load(self, variant: str) -> Backbone | None:
         from guided_refine.backbones.backbone import Backbone
 
         folder = self.explainer.folder
         unit = folder.unit(self.explainer.backbone, variant, self.explainer.seed)
-        if not ((unit / "config.json").exists() and (unit / "model.safetensors").exists()):
-            return None
-        folder.check_files(unit)
-        return Backbone.load(unit)
+        written = _written(unit / "config.json", unit / "model.safetensors")
+        kept = self.models.get(variant)
+        if kept is None or kept[0] != written:
+            model = None
+            if written:
+                folder.check_files(unit)
+                model = Backbone.load(unit)
+            kept = self.models[variant] = written, model
+        return kept[1]
 
     def ranked(self, model: Backbone, user: int) -> Contributions:
         """All items' scores of another model for a user number, so that they can be ranked; nothing is taken apart."""
@@ -112,3 +116,11 @@ class Shared:
             "trained_with": manifest.get("version"),
             "written_with": __version__,
         }
+
+
+def _written(*files: Path) -> _Written:
+    """When each file was written and how long it is; empty where one of them is not there."""
+    try:
+        return tuple((stat.st_mtime_ns, stat.st_size) for stat in (file.stat() for file in files))
+    except OSError:
+        return ()

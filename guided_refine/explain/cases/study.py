@@ -11,10 +11,11 @@ from guided_refine.explain.cases.moved import moved_of
 from guided_refine.explain.cases.shared import Shared
 from guided_refine.explain.cases.words import item_name, taste_sentence
 from guided_refine.explain.contributions import Contributions
+from guided_refine.explain.encoder_answer import encoder_answer
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.text import explanation
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _TAKEN = (
     "dataset",
@@ -30,18 +31,21 @@ _TAKEN = (
 
 
 def case_study(
-    explainer: Explainer, user: str, *, item: str | None = None, k: int | None = None
+    explainer: Explainer, user: str, *, item: str | None = None, k: int | None = None, encoder: bool = True
 ) -> dict[str, Any]:
     """All that a case study of a user shows, JSON-ready; `schema.json` beside this file describes it key by key.
 
-    `item`: an item that is asked about too; `k`: length of the lists, by default the run's `explain.k`. Raises
-    `InputError` for an unknown user or item (naming close ids), a user without events, `k` below 1, and where the run's
-    base, truth or manifest is damaged.
+    `item`: an item that is asked about too; `k`: length of the lists, by default the run's `explain.k`; `encoder`: the
+    first recommendation in the view through the encoder too, which runs the model some thousand times. Raises `InputError`
+    for an unknown user or item (naming close ids), a user without events, `k` below 1, and where the run's base, truth or
+    manifest is damaged.
     """
-    return study(Shared(explainer), user, item=item, k=k)
+    return study(Shared(explainer), user, item=item, k=k, encoder=encoder)
 
 
-def study(shared: Shared, user: str, *, item: str | None = None, k: int | None = None) -> dict[str, Any]:
+def study(
+    shared: Shared, user: str, *, item: str | None = None, k: int | None = None, encoder: bool = True
+) -> dict[str, Any]:
     """`case_study` for many users of a run: what they share is read once."""
     explainer = shared.explainer
     user = str(user)
@@ -68,6 +72,10 @@ def study(shared: Shared, user: str, *, item: str | None = None, k: int | None =
     case["next"] = None if answer["next"] is None else whole(answer["next"])
     case["base"] = None if base is None else _base_list(explainer, base, found, k, seen)
     case["moved"] = None if base is None else moved_of(shared, number, found, base, k)
+    first = found.top(1, seen)
+    case["through_encoder"] = (
+        encoder_answer(explainer, number, int(first[0])) if encoder and len(first) else None
+    )
     case["counterfactuals"] = counterfactuals(explainer, number, found, k, asked)
     case["confidence"] = confidence.section(case["profile"], case["recommendations"])
     case["trial"] = shared.trial

@@ -7,6 +7,7 @@ from typing import Any
 
 from guided_refine.explain.cases.counterfactual import moves_told
 from guided_refine.explain.cases.words import item_name, percent, provenance_rows
+from guided_refine.explain.encoder_answer import how_made, strongest
 from guided_refine.explain.text import clean, clip
 from guided_refine.reporting import markdown
 from guided_refine.reporting.style import label
@@ -48,6 +49,7 @@ def case_markdown(case: Mapping[str, Any]) -> str:
         *_lists(case),
         *_moved(case),
         *_recommendations(case),
+        *_encoder(case),
         *_counterfactuals(case),
         *_confidence(case),
         "## Where this comes from",
@@ -148,6 +150,30 @@ def _recommendations(case: Mapping[str, Any]) -> list[str]:
                 "",
             ]
     return lines
+
+
+def _encoder(case: Mapping[str, Any]) -> list[str]:
+    found = case["through_encoder"]
+    if found is None:
+        return []
+    ordered = sorted(found["attributes"], key=lambda part: (-abs(part["value"]), part["name"]))
+    shown = strongest(found["events"])
+    return [
+        f"## Through the encoder: {_name(found)}",
+        "",
+        *(f"- {mark(one)}" for one in found["sentences"]),
+        "",
+        mark(how_made(found)),
+        "",
+        *markdown.table(
+            ["attribute", "through the encoder", "direct view, less the catalog's mean"],
+            [[mark(part["label"]), f"{part['value']:+.3f}", f"{part['direct']:+.3f}"] for part in ordered],
+        ),
+        *markdown.table(
+            [f"past event, {len(shown)} of {len(found['events'])}", "score less that without it"],
+            [[_name(event), f"{event['value']:+.3f}"] for event in shown],
+        ),
+    ]
 
 
 def _counterfactuals(case: Mapping[str, Any]) -> list[str]:

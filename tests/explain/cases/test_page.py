@@ -16,6 +16,7 @@ from tiny_run import EVIL
 
 from guided_refine.errors import InputError
 from guided_refine.explain.cases.page import LIMIT, case_page
+from guided_refine.explain.encoder_answer import strongest
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.export import case_study, export_case
 from guided_refine.runfolder import RunFolder
@@ -80,7 +81,14 @@ def test_it_holds_every_part_and_every_sentence(case: dict[str, Any]) -> None:
         assert all(f"{part['value']:+.3f}" in words for part in item["parts"])
     said = [*case["summary"], case["confidence"]["sentence"], case["trial"]["sentence"]]
     said += [change["sentence"] for change in case["counterfactuals"]["changes"]]
+    said += case["through_encoder"]["sentences"]
     assert all(one in words for one in said)
+    view = case["through_encoder"]
+    for row in [*view["attributes"], *strongest(view["events"])]:
+        assert f"{row['value']:+.3f}" in words
+    assert all(f"{row['direct']:+.3f}" in words for row in view["attributes"])
+    assert f"Through the encoder: {view['title']}" in words and "View: direct" in words
+    assert "Through the encoder" not in case_page(case | {"through_encoder": None})
     for fact in (
         case["provenance"]["split_sha256"][:16],
         case["provenance"]["config_sha256"][:16],
@@ -105,6 +113,9 @@ def grown(case: dict[str, Any], attributes: int, items: int, title: str = LONG) 
     big["profile"] = many(big["profile"])
     for item in big["recommendations"] + big["moved"]["came"]:
         item["parts"], item["title"] = many(item["parts"]), title
+    big["through_encoder"]["attributes"] = many(big["through_encoder"]["attributes"])
+    for item in [big["through_encoder"], *big["through_encoder"]["events"]]:
+        item["title"] = title
     for item in big["history"] + big["base"]:
         item["title"] = title
     big["recommendations"] = [big["recommendations"][n % 5] for n in range(items)]

@@ -19,6 +19,7 @@ from tiny_run import SILENT
 from guided_refine.backbones.backbone import Backbone
 from guided_refine.errors import InputError
 from guided_refine.explain.cases.schema import case_schema
+from guided_refine.explain.encoder_answer import encoder_answer
 from guided_refine.explain.explainer import Explainer, base_top
 from guided_refine.explain.export import case_study
 from guided_refine.explain.text import explain_user
@@ -132,6 +133,18 @@ def test_nothing_names_a_place_on_this_machine(finished: RunFolder, case: dict[s
     assert case["provenance"]["split_sha256"] == Explainer.open(finished.root).dataset.split.sha256
 
 
+def test_the_first_recommendation_is_seen_through_the_encoder_too(
+    explainer: Explainer, case: dict[str, Any]
+) -> None:
+    first = case["recommendations"][0]
+    number = explainer.item_number(first["item_id"])
+    assert case["through_encoder"] == encoder_answer(explainer, explainer.user_number("u1"), number)
+    assert case["schema_version"] == 2
+    without = case_study(explainer, "u1", item="i3", encoder=False)
+    assert without == case | {"through_encoder": None}
+    assert SCHEMA.is_valid(without)
+
+
 def test_an_estimated_profile_has_no_spread(explainer: Explainer) -> None:
     found = case_study(explainer, f"u{SILENT}")
     assert found["profile_estimated"]
@@ -147,6 +160,19 @@ def test_a_run_without_a_base_has_nothing_to_compare(finished: RunFolder, tmp_pa
     assert found["base"] is None and found["moved"] is None
     assert {item["base_rank"] for item in found["recommendations"]} == {None}
     assert SCHEMA.is_valid(found)
+
+
+def test_what_a_run_in_progress_adds_is_seen(finished: RunFolder, tmp_path: Path) -> None:
+    """The explainer stays open, as the dashboard keeps it, while the control is still being trained."""
+    copied = tmp_path / "run"
+    shutil.copytree(finished.root, copied)
+    unit = RunFolder(copied).unit("sasrec", "shuffled", 0)
+    unit.rename(tmp_path / "not yet")
+    explainer = Explainer.open(copied)
+    before = case_study(explainer, "u1")
+    assert before["moved"]["control"] is None
+    (tmp_path / "not yet").rename(unit)
+    assert case_study(explainer, "u1")["moved"]["control"]["variant"] == "shuffled"
 
 
 def test_who_cannot_be_explained_is_told_why(explainer: Explainer) -> None:

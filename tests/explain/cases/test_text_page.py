@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from guided_refine.explain.cases.text_page import case_markdown, mark
+from guided_refine.explain.encoder_answer import strongest
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.export import case_study
 from guided_refine.runfolder import RunFolder
@@ -41,5 +42,8 @@ def test_it_holds_every_part_and_every_sentence(case: dict[str, Any]) -> None:
     said = [*case["summary"], case["confidence"]["sentence"], case["trial"]["sentence"]]
     said += [change["sentence"] for change in case["counterfactuals"]["changes"]]
     said += [item["sentence"] for item in case["moved"]["came"]]
+    view = case["through_encoder"]
+    said += [*view["sentences"], *(event["title"] for event in strongest(view["events"]))]
     assert all(mark(one) in text for one in said)
+    assert all(f"{part['value']:+.3f} | {part['direct']:+.3f}" in text for part in view["attributes"])
     assert case["provenance"]["split_sha256"][:16] in text
