@@ -149,7 +149,12 @@ class Stop(Exception):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"side": "both"}, {"side": "user"}, {"side": "item", "micro_batch_size": 2}]
+    "changes",
+    [
+        {"side": "both"},
+        pytest.param({"side": "user"}, marks=pytest.mark.slow),
+        {"side": "item", "micro_batch_size": 2},
+    ],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
     tiny_folder: Path,
@@ -235,7 +240,7 @@ def test_held_out_items_leave_the_adapter_bit_identical(
     assert (tmp_path / "a" / "curves.csv").read_text() == (tmp_path / "b" / "curves.csv").read_text()
 
 
-@pytest.mark.parametrize("side", ["both", "user"])
+@pytest.mark.parametrize("side", ["both", pytest.param("user", marks=pytest.mark.slow)])
 def test_tuning_learns_taste_that_the_text_shows(
     tiny: LanguageModel, dataset: Dataset, attributes: AttributeSet, side: str, tmp_path: Path
 ) -> None:
