@@ -4,7 +4,7 @@ python experiments/note_try.py RUN... [--note "..."]
 
 adds one line per trained (or stopped) unit of each run folder to experiments/tries.csv: the settings that are not the
 package's defaults, validation NDCG@10, epochs, seconds. A line that stands there already is replaced. The runs come from
-`guided-refine train CONFIG --set ... --out RUN`, which ends before the test.
+`guided-refine train CONFIG --set ... --out RUN`; what that measures on the test part is not read here.
 """
 
 from __future__ import annotations
