@@ -91,23 +91,30 @@ def stacked(items: list[dict[str, Any]]) -> dict[str, Any]:
             },
             {
                 "data": {"values": heads},
-                "mark": {
-                    "type": "text",
-                    "align": "left",
-                    "baseline": "bottom",
-                    "dy": -3,
-                    "limit": TITLES,
-                    "color": now.ink,
-                    "fontSize": 13,
-                },
-                "encoding": {
-                    "y": {**place, "bandPosition": 0},
-                    "x": {"value": 0},
-                    "text": name("item"),
-                    "tooltip": said,
-                },
+                **_title_above(place, "item", said, now.ink),
             },
         ],
+    }
+
+
+def _title_above(place: dict[str, Any], field: str, tooltip: Any, colour: str) -> dict[str, Any]:
+    """The layer that writes each row's title above its bar, from the chart's left edge on."""
+    return {
+        "mark": {
+            "type": "text",
+            "align": "left",
+            "baseline": "bottom",
+            "dy": -3,
+            "limit": TITLES,
+            "color": colour,
+            "fontSize": 13,
+        },
+        "encoding": {
+            "y": {**place, "bandPosition": 0},
+            "x": {"value": 0},
+            "text": name(field),
+            "tooltip": tooltip,
+        },
     }
 
 
@@ -223,21 +230,7 @@ def signed(rows: list[tuple[str, float]]) -> dict[str, Any]:
                 "transform": [
                     {"calculate": "datum.item + '   ' + format(datum.value, '+.3f')", "as": "told"}
                 ],
-                "mark": {
-                    "type": "text",
-                    "align": "left",
-                    "baseline": "bottom",
-                    "dy": -3,
-                    "limit": TITLES,
-                    "color": now.ink,
-                    "fontSize": 13,
-                },
-                "encoding": {
-                    "y": {**place, "bandPosition": 0},
-                    "x": {"value": 0},
-                    "text": name("told"),
-                    "tooltip": said,
-                },
+                **_title_above(place, "told", said, now.ink),
             },
         ],
     }

@@ -296,6 +296,8 @@ class SlotReader:
                     ours = self._decoder(
                         input_ids=ids, position_ids=positions, attention_mask=masks, use_cache=False
                     ).last_hidden_state
+                except torch.cuda.OutOfMemoryError:
+                    raise
                 except (NotImplementedError, TypeError, RuntimeError, AttributeError, ValueError, KeyError):
                     ours = None
             self._windows_followed = ours is not None and self._close(own, ours)
