@@ -1,10 +1,10 @@
-"""Note what trainings reached on validation, so that every try is counted. Test metrics are not looked at.
+"""Note what trainings reached on validation, so that every try is counted.
 
 python experiments/note_try.py RUN... [--note "..."]
 
 adds one line per trained (or stopped) unit of each run folder to experiments/tries.csv: the settings that are not the
 package's defaults, validation NDCG@10, epochs, seconds. A line that stands there already is replaced. The runs come from
-`guided-refine train CONFIG --set ... --out RUN`; what that measures on the test part is not read here.
+`guided-refine train CONFIG --set ... --out RUN`, which does not read the test part.
 """
 
 from __future__ import annotations

@@ -355,3 +355,36 @@ def test_heads_that_ones_own_embeddings_do_not_allow_are_told(
     assert len(told) == 1
     assert "sasrec/base/" in told[0]
     assert "width 8 comes from base.embeddings; 2 attention heads instead of 3" in told[0]
+
+
+def test_only_a_run_to_the_end_reads_the_test_part(small_config: Path, tmp_path: Path) -> None:
+    """Settings are tried with `train`; a test value that is not there cannot be chosen by."""
+    settings = ["variants=[base]", "backbones=[sasrec]", "train.max_epochs=1", "evaluate.baselines=[]"]
+    config = load_config(small_config, settings)
+    folder = run(config, tmp_path / "run", until="train")
+    unit = folder.unit("sasrec", "base", 3)
+    weights = (unit / "model.safetensors").read_bytes()
+    tested = ["per_user.parquet", "recommendations.parquet", "metrics.json"]
+    assert (unit / "fit.json").exists()
+    assert not [name for name in tested if list(folder.root.rglob(name))]
+    assert [name for name in folder.manifest()["stages"] if name.startswith("sasrec")] == [
+        "sasrec/base/seed3"
+    ]
+
+    trained = folder.manifest()["stages"]["sasrec/base/seed3"]
+    run(config, tmp_path / "run")
+    assert all(list(folder.root.rglob(name)) for name in tested)
+    assert folder.manifest()["stages"]["sasrec/base/seed3"] == trained
+    assert (unit / "model.safetensors").read_bytes() == weights
+
+
+def test_a_model_measured_again_is_reported_again(small_config: Path, tmp_path: Path) -> None:
+    settings = ["variants=[base]", "backbones=[sasrec]", "train.max_epochs=1", "evaluate.baselines=[]"]
+    config = load_config(small_config, [*settings, "evaluate.warm_restart=true"])
+    folder = run(config, tmp_path / "run")
+    unit = folder.unit("sasrec", "base", 3) / "convergence.json"
+    unit.unlink()
+    run(config, tmp_path / "run")
+    (reported,) = read_json(folder.root / "convergence.json")
+    again = read_json(unit)  # with the seconds of this time
+    assert reported.items() >= again.items()

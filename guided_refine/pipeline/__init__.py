@@ -38,7 +38,7 @@ def run(
     jobs: int | None = None,
     progress: Progress | None = None,
 ) -> RunFolder:
-    """Bring the run folder `out` up to date with `config`, as far as stage `until`.
+    """Bring the run folder `out` up to date with `config`, as far as stage `until`. Only "report" reads the test targets.
 
     `config_folder`: what relative paths in the config start from. `strict`: faulty rows stop the run.
     `update`: take over a folder that another config made.
@@ -64,7 +64,7 @@ def run(
 
 def _lead(plan: Plan, until: Until, *, update: bool, jobs: int | None, progress: Progress | None) -> None:
     folder = plan.folder
-    stages = Stages(plan, jobs=jobs, progress=progress)
+    stages = Stages(plan, tests=until == "report", jobs=jobs, progress=progress)
     steps: dict[Until, Callable[[], None]] = {
         "score": stages.score_untuned,
         "tune": stages.tune,

@@ -27,6 +27,9 @@ from guided_refine.scoring.remote.questions import scores_depend_on
 Unit = tuple[str, str, int]
 """One model to train: backbone, variant, seed."""
 
+#: What a unit's folder holds of its test and its restart.
+MEASURED = ("row.json", "convergence.json")
+
 #: Variants that read no attribute score.
 WITHOUT_SCORES = {"base", "warm_restart", "pca_only"}
 
@@ -293,10 +296,12 @@ class Plan:
         return {"baseline": name, "data": self.key(self.data_inputs), **self._test_inputs}
 
     def report_inputs(self) -> dict[str, Any]:
-        """What the report depends on."""
+        """What the report depends on: settings, and what was measured, which may be new where no setting is."""
         own = (self.truth_file if self.config.evaluate.truth else None, self.truth_map)
+        measured = [self.folder.unit(*u) / name for u in self.units() for name in MEASURED]
         return {
             "units": [self.unit_key(u) for u in self.units()],
+            "measured": [sha256_file(path) for path in measured if path.exists()],
             "evaluate": self.config.evaluate.model_dump(mode="json"),
             "truth": [sha256_file(path) for path in own if path is not None],
             "name": self.config.name,

@@ -43,10 +43,16 @@ if TYPE_CHECKING:
 
 
 class Stages:
-    """Brings the artefacts of one `Plan` up to date. A stage first calls the ones it needs."""
+    """Brings the artefacts of one `Plan` up to date. A stage first calls the ones it needs.
 
-    def __init__(self, plan: Plan, *, jobs: int | None = None, progress: Progress | None = None) -> None:
+    Only with `tests` are the test targets read; without, trainings end with validation.
+    """
+
+    def __init__(
+        self, plan: Plan, *, tests: bool, jobs: int | None = None, progress: Progress | None = None
+    ) -> None:
         self.plan = plan
+        self.tests = tests
         self.config: Config = plan.config
         self.folder: RunFolder = plan.folder
         self.jobs = jobs
@@ -203,10 +209,15 @@ class Stages:
         self._refined_tables()
 
     def _units(self, units: list[Unit]) -> None:
-        """Train and test what is not up to date; units do not depend on each other."""
+        """Train what is not up to date, and test it where that is asked for; units do not depend on each other."""
         plan = self.plan
         todo = {
-            u: Todo(not plan.is_trained(u), not plan.is_tested(u), not plan.is_restarted(u)) for u in units
+            u: Todo(
+                train=not plan.is_trained(u),
+                test=self.tests and not plan.is_tested(u),
+                restart=not plan.is_restarted(u),
+            )
+            for u in units
         }
         for unit in units:
             if not self.config.evaluate.warm_restart:
@@ -234,7 +245,7 @@ class Stages:
                 )
         for checkpoint in (CHECKPOINT, RESTART_CHECKPOINT):
             shutil.rmtree(self.folder.unit(*unit) / checkpoint, ignore_errors=True)
-        verb = "tested" if done.train is None else "finished"
+        verb = "finished" if done.train else "tested" if done.test else "restarted"
         self.progress.log(f"{unit_name(unit)}: {verb} in {done.seconds:.1f} s")
 
     # ---------------------------------------------------------------- tables and report
