@@ -1,6 +1,8 @@
 """Case studies: pick a user, look at the page, take it along as a file."""
 
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dashboard_data as data
@@ -10,18 +12,20 @@ import streamlit as st
 
 from guided_refine.errors import InputError
 from guided_refine.evaluation.lists import read_lists
+from guided_refine.explain.cases.batch import chosen
 from guided_refine.explain.cases.moved import distance, most_moved
 from guided_refine.explain.cases.study import study
-from guided_refine.explain.export import FORMATS, render
+from guided_refine.explain.export import FORMATS, MOST_MOVED, cases_archive, render
 
 ANY, MOVED = "Any user", "Users whose lists moved most"
-OFFERED = 30
+OFFERED, MOST = 30, 200
+MOVED_GROUP, FILE_GROUP = "Most moved users", "Users of a file"
 MIME = {"html": "text/html", "json": "application/json", "md": "text/markdown", "png": "image/png"}
 CALLED = {"html": "HTML", "json": "JSON", "md": "Markdown", "png": "PNG"}
 
 
 @st.cache_data(show_spinner="Comparing all lists with the base…", max_entries=4)
-def _moved(_folder: ui.RunFolder, root: str, lists: str) -> list[tuple[str, float]] | None:
+def _moved(_folder: ui.RunFolder, root: str, lists: str, k: int) -> list[tuple[str, float]] | None:
     """User ids and how far their lists moved from the base's, most first; None where there are no lists to compare."""
     explainer = data.explainer_of(_folder)
     units = [_folder.unit(explainer.backbone, v, explainer.seed) for v in ("base", "refined")]
@@ -29,12 +33,10 @@ def _moved(_folder: ui.RunFolder, root: str, lists: str) -> list[tuple[str, floa
     if not all(path.exists() for path in paths):
         return None
     base, refined = (read_lists(path, explainer.dataset) for path in paths)
-    k = min(explainer.config.explain.k, base.shape[1], refined.shape[1])
+    k = min(k, base.shape[1], refined.shape[1])
     far = distance(base[:, :k], refined[:, :k])
     users = explainer.dataset.targets("test")[0]
-    return [
-        (explainer.dataset.user_ids[int(users[row])], float(far[row])) for row in most_moved(far, OFFERED)
-    ]
+    return [(explainer.dataset.user_ids[int(users[row])], float(far[row])) for row in most_moved(far, MOST)]
 
 
 @st.cache_data(show_spinner="Putting the case together…", max_entries=16)
@@ -51,20 +53,25 @@ def _page(
     return render(_case, "html").decode()
 
 
+def moved_users(folder: ui.RunFolder) -> list[tuple[str, float]] | None:
+    """See `_moved`, for the lists as they lie there now."""
+    explainer = data.explainer_of(folder)
+    units = [folder.unit(explainer.backbone, v, explainer.seed) for v in ("base", "refined")]
+    lists = data.content(*(unit / "recommendations.parquet" for unit in units))
+    return _moved(folder, str(folder.root), lists, explainer.config.explain.k)
+
+
 def choose(folder: ui.RunFolder) -> str | None:
     """A user by id, or one of those whose lists moved most."""
     kind = st.segmented_control("Whose case", [ANY, MOVED], default=ANY, key="whose case")
     if kind != MOVED:
         person = people.known_user(folder)
         return None if person is None else person.user
-    explainer = data.explainer_of(folder)
-    units = [folder.unit(explainer.backbone, v, explainer.seed) for v in ("base", "refined")]
-    lists = data.content(*(unit / "recommendations.parquet" for unit in units))
-    moved = _moved(folder, str(folder.root), lists)
+    moved = moved_users(folder)
     if not moved:
         ui.nothing_yet("The lists of the base and of the refined model are not there yet.", folder)
         return None
-    far = dict(moved)
+    far = dict(moved[:OFFERED])
     user: str | None = st.selectbox(
         "Users whose lists moved most from the base's",
         list(far),
@@ -109,6 +116,66 @@ def downloads(case: dict[str, Any], user: str) -> None:
             )
 
 
+def many(folder: ui.RunFolder, k: int) -> None:
+    """A zip file with a case study for each of a group of users, and a page that links them."""
+    left, right = st.columns(2)
+    with left:
+        group = st.segmented_control(
+            "Whose cases", [MOVED_GROUP, FILE_GROUP], default=MOVED_GROUP, key="whose cases"
+        )
+    with right:
+        format = st.segmented_control(
+            "As", list(FORMATS), default=FORMATS[0], format_func=CALLED.__getitem__, key="cases format"
+        )
+    users = _of_a_file(folder) if group == FILE_GROUP else _most_moved(folder)
+    if not users or format is None:
+        return
+    title = "Case studies" if group == FILE_GROUP else f"The {len(users)} most moved users"
+    st.download_button(
+        f"{len(users)} case studies" if len(users) > 1 else "1 case study",
+        data=partial(cases_archive, data.shared_of(folder), users, format, k=k, title=title),
+        file_name="cases.zip",
+        mime="application/zip",
+        icon=":material/folder_zip:",
+        on_click="ignore",
+        help="They are made when you ask for them: about a second each on a large catalog.",
+        key="download cases",
+    )
+
+
+def _most_moved(folder: ui.RunFolder) -> list[str]:
+    moved = moved_users(folder)
+    if not moved:
+        ui.nothing_yet("The lists of the base and of the refined model are not there yet.", folder)
+        return []
+    count = st.number_input("How many", 1, len(moved), min(MOST_MOVED, len(moved)), key="how many cases")
+    return [user for user, _ in moved[: int(count)]]
+
+
+def _of_a_file(folder: ui.RunFolder) -> list[str]:
+    given = st.file_uploader(
+        "One user id a line, or a table with a column user_id",
+        type=["txt", "csv", "parquet"],
+        max_upload_size=10,
+        key="users of cases",
+    )
+    if given is None:
+        return []
+    with TemporaryDirectory() as place:
+        path = Path(place) / Path(given.name).name
+        path.write_bytes(given.getvalue())
+        try:
+            users = chosen(data.shared_of(folder), path)
+        except InputError as error:
+            st.warning(ui.plain(str(error).replace(f"{place}/", "")), icon=":material/person_off:")
+            return []
+    if len(users) > MOST:
+        st.caption(
+            f"The file names {len(users):,} users; the first {MOST} are taken. All at once: guided-refine export --users."
+        )
+    return users[:MOST]
+
+
 def main() -> None:
     """The page."""
     folder = data.run_folder()
@@ -124,6 +191,8 @@ def main() -> None:
         item = choose_item(folder)
     with right:
         k = st.slider("Items", 3, 20, min(max(explainer.config.explain.k, 3), 20), key="case items")
+    with st.expander("Many users at once", icon=":material/group:"):
+        many(folder, k)
     if user is None:
         return
     encoder = st.toggle(

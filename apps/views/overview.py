@@ -71,15 +71,15 @@ def table(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> None:
     for (backbone, variant), same in rows.groupby(["backbone", "variant"], sort=False):
         gain = _difference(differences, backbone, variant, metric)
         line: dict[str, Any] = {
-            "backbone": ui.readable(backbone),
-            "variant": ui.readable(variant),
+            "model": f"{ui.readable(backbone)}, {ui.readable(variant)}",
             **{
                 ui.metric_name(m): same[m].mean()
                 for m in dict.fromkeys([metric, "ndcg@10", "recall@10", "mrr"])
                 if m in same
             },
-            "to base": f"{gain['mean']:+.4f}" if gain else "",
-            "95 % interval": f"{gain['lower']:+.4f} to {gain['upper']:+.4f}" if gain else "",
+            "to base, 95 % interval": (
+                f"{gain['mean']:+.4f} [{gain['lower']:+.4f}, {gain['upper']:+.4f}]" if gain else ""
+            ),
             "corrected p": p_value(gain.get("p_corrected")) if gain else "",
             "seeds": len(same),
             "steps": int(same["steps"].mean()),

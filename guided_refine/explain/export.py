@@ -5,8 +5,11 @@ Titles come from outside, so every format shows them as text: nothing in a title
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from guided_refine.errors import InputError, nearest
@@ -26,6 +29,7 @@ __all__ = [
     "MOST_MOVED",
     "case_schema",
     "case_study",
+    "cases_archive",
     "export_case",
     "export_cases",
     "export_most_moved",
@@ -114,6 +118,23 @@ def export_most_moved(
     shared = Shared(Explainer.open(run))
     names = moved_most(shared, count, length_of(shared.explainer, k), progress)
     return _written(shared, names, format, out, k, encoder, f"The {len(names)} most moved users", progress)
+
+
+def cases_archive(
+    shared: Shared, users: Sequence[str], format: str, *, k: int, title: str, encoder: bool = False
+) -> bytes:
+    """The folder that `export_cases` writes as the bytes of a zip file; the same bytes for the same cases.
+
+    Raises `InputError` as `export_cases` does.
+    """
+    with TemporaryDirectory() as folder:
+        written = _written(shared, users, format, folder, k, encoder, title, None)
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in (written.index, *written.files.values()):
+                # Without the time of day, which such a file would carry otherwise.
+                archive.writestr(zipfile.ZipInfo(path.name), path.read_bytes(), zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
 
 
 def _written(

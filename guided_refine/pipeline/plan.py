@@ -23,6 +23,7 @@ from guided_refine.scoring.builtin import RECIPE_VERSION
 from guided_refine.scoring.builtin.teachers import Teacher, choose_teacher
 from guided_refine.scoring.prompt import PROMPT_VERSION
 from guided_refine.scoring.remote.questions import scores_depend_on
+from guided_refine.tuning import TUNING_VERSION
 
 Unit = tuple[str, str, int]
 """One model to train: backbone, variant, seed."""
@@ -222,7 +223,8 @@ class Plan:
         """What the tuned scores depend on."""
         inputs: dict[str, Any] = {
             "model": self.key(self.model_inputs),
-            "tune": self.config.tune.model_dump(mode="json"),
+            "tune": self.config.tune.model_dump(mode="json", exclude={"save_every"}),
+            "version": TUNING_VERSION,
             "split": self.config.data.split,
             "seed": self.config.seed,
         }

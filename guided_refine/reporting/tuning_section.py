@@ -126,7 +126,10 @@ def _told(report: dict[str, Any]) -> list[str]:
         verdict = (
             "" if share >= WELL_FORMED else f", **below the {100 * WELL_FORMED:.0f} % that it should reach**"
         )
-        lines.append(f"- Well-formed lines when the tuned model writes freely: {100 * share:.1f} %{verdict}.")
+        of = f" about {report['answers_written']} items" if "answers_written" in report else ""
+        lines.append(
+            f"- Well-formed lines when the tuned model writes freely{of}: {100 * share:.1f} %{verdict}."
+        )
     if report.get("tokens_per_second"):
         lines.append(f"- {report['steps']} steps, {report['tokens_per_second']:,.0f} tokens per second.")
     return [*lines, ""] if lines else []

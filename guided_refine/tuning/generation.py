@@ -32,7 +32,7 @@ def well_formed_share(
     texts: Sequence[list[int]],
     *,
     context: int,
-    batch: int = 10,
+    batch: int = 40,
 ) -> float:
     """Share in [0, 1] of well-formed lines in greedy answers about `texts` (token ids). The model must be in eval mode."""
     labels = [name.replace("_", " ") for name in plan.names]

@@ -75,15 +75,6 @@ def recommendation_loss(logits: Tensor, target: Tensor, blocked: Tensor) -> Tens
     return functional.cross_entropy(logits.masked_fill(blocked, float("-inf")), target)
 
 
-def template_loss(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Mean cross-entropy of the template's tokens other than digits, in nats per token.
-
-    `logits` (tokens, vocabulary) are the causal model's predictions for `tokens` (tokens,), gathered from the
-    places of "name: digit" lines where no digit stands. Keeps the model able to write the lines itself.
-    """
-    return functional.cross_entropy(logits.float(), tokens)
-
-
 def digit_mass_loss(inside: Tensor) -> Tensor:
     """Minus the mean log probability that a slot's next token is one of the nine digits; any shape.
 

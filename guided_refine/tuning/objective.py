@@ -12,15 +12,15 @@ from torch import Tensor
 
 from guided_refine.config import TuneConfig
 from guided_refine.processes import Processes
-from guided_refine.scoring.prompt import PromptPlan, generation_lines
+from guided_refine.scoring.prompt import PromptPlan
 from guided_refine.scoring.slots import DigitLogits, SlotReader, soft_scores
+from guided_refine.tuning.answers import Answer, surprise, written_answer
 from guided_refine.tuning.batches import TuneBatch
 from guided_refine.tuning.losses import (
     CatalogScale,
     anchor_loss,
     digit_mass_loss,
     recommendation_loss,
-    template_loss,
 )
 from guided_refine.tuning.reading import Texts, evaluating, only_adapter_dropout, passes, read_texts
 from guided_refine.tuning.recompute import recomputing
@@ -54,15 +54,6 @@ class Terms:
             "anchor": self.anchor,
         }
         return {name: float(part.detach()) for name, part in parts.items() if part is not None}
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A text with its answer as the model would write it: `keep` are the answer's places where no digit stands."""
-
-    ids: list[int]
-    prompt: int
-    keep: np.ndarray
 
 
 class Objective:
@@ -122,10 +113,8 @@ class Objective:
         untuned = self._untuned(texts["user"])
         template = None
         if self._config.format_weight > 0:
-            found = [
-                self._template(line) for line in self._lines(batch, texts["user"], reads.get("user", untuned))
-            ]
-            template = template_loss(torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found]))
+            answers = self._answers(batch, texts["user"], reads, untuned)
+            template = torch.cat([surprise(self._model, a, self._device) for a in answers]).mean()
         return self._compared(batch, texts, reads, untuned, template)
 
     def accumulate(self, batch: TuneBatch) -> Terms:
@@ -163,8 +152,8 @@ class Objective:
                 again = self._piece(batch.step, number, kind, [texts[kind][i] for i in rows])
                 _push(again, reads[kind], rows)
         if self._config.format_weight > 0:
-            lines = self._lines(batch, texts["user"], reads.get("user", untuned))
-            template = self._template_in_pieces(batch, lines, len(pieces))
+            answers = self._answers(batch, texts["user"], reads, untuned)
+            template = self._template_in_pieces(batch, answers, len(pieces))
             total = terms.total.detach() + self._config.format_weight * template
             terms = replace(terms, total=total, template=template)
         self._add_up_gradients()
@@ -290,41 +279,35 @@ class Objective:
             untuned.append(self._untuned_items[torch.as_tensor(batch.items - 1)].to(self._device))
         return anchor_loss(torch.cat(tuned), torch.cat(untuned))
 
-    def _lines(self, batch: TuneBatch, user_texts: list[list[int]], users: DigitLogits | None) -> list[_Line]:
-        """The lines as the model itself would write them, with the digits that it would write now."""
+    def _answers(
+        self,
+        batch: TuneBatch,
+        user_texts: list[list[int]],
+        reads: dict[str, DigitLogits],
+        untuned: DigitLogits | None,
+    ) -> list[Answer]:
+        """Whole answers as the model itself would write them now."""
+        users = reads.get("user", untuned)
         assert users is not None
-        wanted: list[tuple[PromptPlan, list[int], np.ndarray]] = []
-        for number in batch.template_items:
-            value = self._item_value[number - 1]
-            wanted.append((self._plans["item"], self._texts.item(number), value))
-        now = soft_scores(users.logits.detach())[0].cpu().numpy()
-        for row in batch.template_examples:
-            wanted.append((self._plans["user"], user_texts[row], now[row]))
-        answer = []
-        for plan, text, value in wanted:
-            lines = generation_lines(plan, text, digits_of(value), limit=self._context)
-            count = len(lines.ids) - lines.prompt_length
-            keep = np.setdiff1d(np.arange(count), np.array(lines.digit_places) - lines.prompt_length)
-            answer.append(_Line(lines.ids, lines.prompt_length, keep))
-        return answer
+        of_users = soft_scores(users.logits.detach())[0].cpu().numpy()
+        of_items = self._item_value[batch.items - 1]
+        if "item" in reads:
+            of_items = soft_scores(reads["item"].logits.detach())[0].cpu().numpy()
+        wanted = [
+            (self._plans["item"], self._texts.item(number), of_items[np.searchsorted(batch.items, number)])
+            for number in batch.template_items
+        ]
+        wanted += [(self._plans["user"], user_texts[row], of_users[row]) for row in batch.template_examples]
+        return [written_answer(plan, text, value, context=self._context) for plan, text, value in wanted]
 
-    def _template(self, line: _Line) -> tuple[Tensor, Tensor]:
-        """Predictions (tokens, vocabulary) and the tokens (tokens,) themselves."""
-        ids = torch.tensor([line.ids], device=self._device)
-        keep = torch.as_tensor(line.keep, device=self._device)
-        # One more place than the answer has tokens: a token is predicted one place before it stands.
-        answer = len(line.ids) - line.prompt
-        predicted = self._model(input_ids=ids, logits_to_keep=answer + 1).logits[0, :-1]
-        return predicted[keep], ids[0, line.prompt :][keep]
-
-    def _template_in_pieces(self, batch: TuneBatch, lines: list[_Line], before: int) -> Tensor:
-        """The mean over the tokens of all lines, one line at a time; adds its gradients."""
-        count = sum(len(line.keep) for line in lines)
+    def _template_in_pieces(self, batch: TuneBatch, answers: list[Answer], before: int) -> Tensor:
+        """The mean over the tokens of all answers, one answer at a time; adds its gradients."""
+        count = sum(map(len, answers))
         total = torch.zeros((), device=self._device)
-        for number, line in enumerate(lines, start=before):
+        for number, answer in enumerate(answers, start=before):
             if self._is_mine(number):
                 self._random_from(batch.step, number)
-                part = template_loss(*self._template(line)) * (len(line.keep) / count)
+                part = surprise(self._model, answer, self._device).sum() / count
                 (self._config.format_weight * part).backward()
                 total += part.detach()
         self._add_up([total])
@@ -383,12 +366,3 @@ def _push(found: DigitLogits, leaves: DigitLogits, rows: list[int]) -> None:
     ]
     if given:
         torch.autograd.backward([t for t, _ in given], [g for _, g in given])
-
-
-def digits_of(value: np.ndarray) -> list[int]:
-    """The digits 1..9 nearest to values in [0, 1].
-
-    >>> digits_of(np.array([0.0, 0.49, 1.0]))
-    [1, 5, 9]
-    """
-    return [int(d) for d in np.clip(np.rint(value * 8) + 1, 1, 9)]

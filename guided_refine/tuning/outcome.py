@@ -26,7 +26,7 @@ def write_outcome(
     cut_off: str,
     seconds: float,
     tokens: int,
-    well_formed: float | None,
+    free_answers: dict[str, float],
 ) -> None:
     """Write all but the manifest into `out`; `work` is the folder of the unfinished, on the same disk."""
     artefact.write_curves(out, history)
@@ -34,8 +34,7 @@ def write_outcome(
     summary["trainable_parameters"] = sum(p.numel() for p in model.parameters() if p.requires_grad)
     summary["seconds"] = round(seconds, 2)
     summary["tokens_per_second"] = round(tokens / seconds, 1) if tokens else None
-    if well_formed is not None:
-        summary["well_formed"] = well_formed
+    summary |= free_answers
     adapter = work / artefact.ADAPTER
     save_adapter(model, adapter, language_model.fingerprint)
     write_text(adapter / "README.md", artefact.card(language_model.name, cut_off, attributes, summary))

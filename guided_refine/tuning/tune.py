@@ -22,7 +22,7 @@ from guided_refine.scoring.attributes import AttributeSet
 from guided_refine.scoring.language_model import LanguageModel, reading_context
 from guided_refine.scoring.prompt import PromptPlan, build_prompt
 from guided_refine.scoring.scores import AttributeScores
-from guided_refine.tuning import artefact
+from guided_refine.tuning import TUNING_VERSION, artefact
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 #: The held-out ranking is looked at this often while tuning, and once before.
 EVALUATIONS = 2
 #: Items about which the tuned model writes freely, for the report.
-GENERATED_ITEMS = 20
+GENERATED_ITEMS = 200
 #: Texts whose lines the template term reads in a step; each is a prompt of its own with all definitions.
 TEMPLATE_TEXTS = 2
 
@@ -99,7 +99,7 @@ def tune(
         "user": build_prompt(language_model.tokenizer, attributes, "user", chat=llm_options.chat),
     }
     made_from: dict[str, Any] = {
-        "version": __version__,
+        "version": [__version__, TUNING_VERSION],
         "cut_off": dataset.split.cut_off,
         "texts": sha256_json([dataset.titles, dataset.texts]),
         "model": language_model.fingerprint,
@@ -305,25 +305,26 @@ def _train(job: _Job, model: PeftModel) -> None:
             cut_off=job.dataset.split.cut_off,
             seconds=seconds,
             tokens=trainer.tokens,
-            well_formed=_well_formed(job, model, texts),
+            free_answers=_free_answers(job, model, texts),
         )
 
 
-def _well_formed(job: _Job, model: PeftModel, texts: DatasetTexts) -> float | None:
+def _free_answers(job: _Job, model: PeftModel, texts: DatasetTexts) -> dict[str, float]:
     from guided_refine.tuning.generation import well_formed_share
 
-    if job.generated_items == 0:
-        return None
-    model.eval()
     count = min(job.generated_items, job.dataset.n_items)
+    if count == 0:
+        return {}
+    model.eval()
     chosen = np.linspace(1, job.dataset.n_items, count).round().astype(int)
-    return well_formed_share(
+    share = well_formed_share(
         model,
         job.language_model.tokenizer,
         job.plans["item"],
         [texts.item(int(i)) for i in chosen],
         context=job.context,
     )
+    return {"well_formed": share, "answers_written": count}
 
 
 def _text_stages(job: _Job, model: PeftModel, texts: DatasetTexts, drawn: Callable[[int], Examples]) -> None:

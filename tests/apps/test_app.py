@@ -85,9 +85,10 @@ def test_a_run_in_progress_says_what_is_missing(
 
 def test_overview_shows_the_rows_of_the_run(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     app = page(finished.root, "overview", monkeypatch)
-    table = app.dataframe[0].value.set_index("variant")
+    table = app.dataframe[0].value.set_index("model")
     for row in read_json(finished.metrics):
-        assert table.loc[row["variant"], "NDCG@10"] == pytest.approx(row["ndcg@10"])
+        label = f"SASRec, {row['variant']}"
+        assert table.loc[label, "NDCG@10"] == pytest.approx(row["ndcg@10"])
     assert app.metric[0].label == "SASRec refined, NDCG@10"
     refined = next(r for r in read_json(finished.metrics) if r["variant"] == "refined")
     app.selectbox[0].select("mrr").run()

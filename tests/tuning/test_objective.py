@@ -18,9 +18,9 @@ from guided_refine.scoring.attributes import AttributeSet
 from guided_refine.scoring.language_model import LanguageModel
 from guided_refine.scoring.prompt import generation_lines
 from guided_refine.scoring.slots import SlotReader, soft_scores
+from guided_refine.tuning.answers import digits_of
 from guided_refine.tuning.batches import TuneBatch
 from guided_refine.tuning.losses import catalog_scale
-from guided_refine.tuning.objective import digits_of
 from guided_refine.tuning.reading import evaluating, only_adapter_dropout, read_texts
 from guided_refine.tuning.tasks import StepScores, next_item
 
@@ -103,17 +103,18 @@ def naive_terms(bench: Bench, batch: TuneBatch) -> dict[str, float]:
             log_q = old[a] - np.log(np.exp(old[a]).sum())
             anchor.append(float((np.exp(log_p) * (log_p - log_q)).sum()))
     template = []
-    jobs = [("item", bench.texts.item(i), bench.value[i - 1]) for i in batch.template_items]
-    for row in batch.template_examples:
-        value = soft_scores(torch.from_numpy(users[row][0]))[0].numpy()
-        jobs.append(("user", texts_u[row], value))
-    for kind, text, value in jobs:
+    rows = [("item", texts_i, items, list(batch.items).index(i)) for i in batch.template_items]
+    rows += [("user", texts_u, users, row) for row in batch.template_examples]
+    for kind, texts, reads, row in rows:
+        text, value = texts[row], soft_scores(torch.from_numpy(reads[row][0]))[0].numpy()
         lines = generation_lines(bench.plans[kind], text, digits_of(value), limit=CONTEXT)
         with torch.no_grad():
             logits = bench.model(input_ids=torch.tensor([lines.ids])).logits[0].double()
         for place in range(lines.prompt_length, len(lines.ids)):
-            if place not in lines.digit_places:
-                template.append(-float(logits[place - 1].log_softmax(-1)[lines.ids[place]]))
+            log_p = logits[place - 1].log_softmax(-1)
+            digit = place in lines.digit_places
+            right = log_p[bench.plans[kind].digits] if digit else log_p[[lines.ids[place]]]
+            template.append(-math.log(float(right.exp().sum())))
     return {
         "recommendation": recommendation,
         "digit_mass": mass,
