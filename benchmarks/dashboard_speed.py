@@ -80,13 +80,6 @@ class Driver:
             time.sleep(0.05)
         return float(found)
 
-    def key(self, name: str, code: int) -> None:
-        """One key, down and up."""
-        for kind in ("keyDown", "keyUp"):
-            self.page.call(
-                "Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code
-            )
-
     def focus(self, element: str) -> None:
         """Focus what a JavaScript expression finds; its text, if any, is selected."""
         self.page.evaluate(f"(e => {{ e.focus(); e.select && e.select(); }})({element})")
@@ -94,8 +87,8 @@ class Driver:
     def type_and_enter(self, element: str, text: str) -> None:
         """Replace a field's text and press Enter."""
         self.focus(element)
-        self.page.call("Input.insertText", text=text)
-        self.key("Enter", 13)
+        self.page.write(text)
+        self.page.press("Enter")
 
 
 def labelled(label: str, kind: str = "input") -> str:
@@ -122,7 +115,7 @@ def interactions(driver: Driver, users: int, repeat: int) -> dict[str, list[floa
 
     def slide(n: int) -> None:
         driver.focus(slider)
-        driver.key("ArrowLeft", 37)
+        driver.page.press("ArrowLeft")
 
     again("a slider of taste", slide)
 
@@ -215,7 +208,7 @@ def main() -> None:
 def opening(page: Page, address: str) -> float:
     """Seconds until the first page is drawn, charts included."""
     began = time.monotonic()
-    page.call("Page.navigate", url=address)
+    page.visit(address)
     while not page.evaluate(f"{CALM} && {CHARTS} >= 2"):
         if time.monotonic() > began + 120:
             raise TimeoutError("the first page did not come")

@@ -61,7 +61,7 @@ def runs(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
             _plant(changed, back, items["item_id"].to_numpy())
         changed.to_csv(folder / "source" / "interactions.csv", index=False)
         config = parse_config({**CONFIG, "data": {"reader": "tables", "path": str(folder / "source")}})
-        run(config, folder / "run", config_folder=folder)
+        run(config, folder / "run", config_folder=folder, jobs=1)
         answer[name] = folder / "run"
     return answer
 

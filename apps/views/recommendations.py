@@ -208,7 +208,7 @@ def main() -> None:
     answer = _answer(person, str(folder.root), opened, person.key, k)
     model = answer["model"]
     st.caption(
-        f"Ranked by {ui.readable(model['backbone'])} with refined embeddings; attributes scored by "
+        f"Ranked by {ui.readable(model['backbone'])} with the attributes built in; attributes scored by "
         f"{ui.plain(model['scorer'])} ({model['source']})."
     )
     left, right = st.columns([2, 3])

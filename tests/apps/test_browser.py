@@ -99,7 +99,6 @@ def test_a_page_shows_its_charts(
 
 def test_the_main_path(address: str, tab: Page, tmp_path: Path) -> None:
     """Overview, recommendations of one user, a slider, why not, an item, a case as a file: and no word on the console."""
-    tab.downloads_to(tmp_path / "down")
     tab.open(address, ready=f"{CHARTS} >= 2")
     tab.screenshot(tmp_path / "overview.png")
     tab.size(1400, 1000)
@@ -142,7 +141,8 @@ def test_the_main_path(address: str, tab: Page, tmp_path: Path) -> None:
 
     go(tab, "Case studies")
     tab.wait(FRAME)
-    tab.click("[...document.querySelectorAll('button')].find(b => b.innerText.includes('HTML'))")
+    buttons = "[...document.querySelectorAll('[data-testid=stDownloadButton] button')]"
+    tab.click(f"{buttons}.find(b => b.innerText.trim().endsWith('HTML'))")
     tab.wait(FRAME)
     file = tab.downloaded(tmp_path / "down")
     assert file.suffix == ".html" and file.read_text(encoding="utf-8").startswith("<!doctype html>")

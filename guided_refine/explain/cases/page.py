@@ -37,7 +37,7 @@ def case_page(case: Mapping[str, Any]) -> str:
     """The page; raises `InputError` where it would be 2 MiB or more, which takes a list of some thousand items."""
     model = case["model"]
     body = [
-        f'<p class="note">Data: {text(case["dataset"])}. Ranked by {label(model["backbone"])} with refined embeddings; '
+        f'<p class="note">Data: {text(case["dataset"])}. Ranked by {label(model["backbone"])} with the attributes built in; '
         f"attributes scored by {text(model['scorer'])} ({text(model['source'])}).</p>",
         '<div class="summary">' + "".join(f"<p>{text(line)}</p>" for line in case["summary"]) + "</div>",
         '<div class="two">',

@@ -144,7 +144,7 @@ def test_in_a_browser_nothing_is_cut_off_and_the_dark_is_dark(case: dict[str, An
     path = tmp_path / "case.html"
     path.write_text(case_page(grown(case, 20, 30)), encoding="utf-8")
     with browser(tmp_path / "profile") as page:
-        page.call("Page.navigate", url=path.as_uri())
+        page.visit(path.as_uri())
         end = time.monotonic() + 60
         while page.evaluate("document.readyState") != "complete" or not page.evaluate("document.title"):
             assert time.monotonic() < end
@@ -156,11 +156,7 @@ def test_in_a_browser_nothing_is_cut_off_and_the_dark_is_dark(case: dict[str, An
         assert shade(page) > 600
         page.scheme("dark")
         assert shade(page) < 150
-        page.call(
-            "Emulation.setEmulatedMedia",
-            media="print",
-            features=[{"name": "prefers-color-scheme", "value": "dark"}],
-        )
+        page.scheme("dark", "print")
         assert shade(page) > 600, "paper is light"
         assert page.errors == []
 
