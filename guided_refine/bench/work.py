@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 FORMULA = """FLOP of an epoch = 3 x (encoder + catalog), summed over users with n inputs (no padding), width d, b layers:
   catalog: 2 d N per trained place, N items
-  SASRec:  b n (8 d^2 + 4 d f) + 2 b d n (n + 1), f = d;  BERT4Rec: b n (8 d^2 + 4 d f) + 4 b d n^2, f = 4 d, and
-  2 d^2 per trained place for its head;  GRU4Rec: 12 b n d^2 + 2 n d^2.  3: forward once, backward twice as much."""
+  SASRec:  b n (8 d^2 + 4 d f) + 2 b d n (n + 1), f = d;  BERT4Rec: b n (8 d^2 + 4 d f) + 4 b d n^2, f = 4 d;
+  GRU4Rec: 12 b n d^2 + 2 n d^2.  3: forward once, backward twice as much."""
 
 _SIZES = (256, 512, 1024, 2048)
 _SECONDS = 0.3
@@ -37,7 +37,7 @@ def epoch_flop(kind: str, lengths: np.ndarray, n_items: int, config: TrainConfig
     if kind == "sasrec":
         encoder = b * n * (8 * d * d + 4 * d * d) + 2 * b * d * n * (n + 1)
     elif kind == "bert4rec":
-        encoder = b * n * (8 * d * d + 4 * d * 4 * d) + 4 * b * d * n * n + 2 * d * d * places
+        encoder = b * n * (8 * d * d + 4 * d * 4 * d) + 4 * b * d * n * n
     elif kind == "gru4rec":
         encoder = 12 * b * n * d * d + 2 * n * d * d
     else:
