@@ -28,6 +28,9 @@ from guided_refine.tuning import TUNING_VERSION
 Unit = tuple[str, str, int]
 """One model to train: backbone, variant, seed."""
 
+#: Of backbones whose network has changed. BERT4Rec 2: no layer between the last block and the item vectors.
+ENCODER_VERSIONS = {"bert4rec": 2}
+
 #: What a unit's folder holds of its test and its restart.
 MEASURED = ("row.json", "convergence.json")
 
@@ -244,6 +247,10 @@ class Plan:
             "backbone": backbone,
             "seed": seed,
         }
+        if backbone in ENCODER_VERSIONS:
+            inputs["encoder"] = ENCODER_VERSIONS[backbone]
+        if variant == "shuffled":
+            inputs["shuffle"] = 2  # 1 moved the points at which users were scored, too
         if launched().count > 1:  # each reads train.batch_size users in a step
             inputs["processes"] = launched().count
         if self.base_file is not None:

@@ -136,13 +136,19 @@ class _Guided:
         self.users = Snapshots(u.user, u.position, self.normaliser.apply(u.value))
 
     def shuffle(self, seed: int) -> None:
-        """Whole rows change owners, so every column keeps its values and columns keep their correlations."""
+        """Whole rows change owners, so columns keep their correlations.
+
+        A user keeps the points at which he was scored and is given, at each, what another user had at the same point of his
+        own, counted from the last (or at his first): scores that know validation events serve nobody in training.
+        """
         items = np.random.default_rng(derived_seed(seed, ITEM_SHUFFLE)).permutation(len(self.items))
         self.items = self.items[torch.from_numpy(items)]
-        owner = np.random.default_rng(derived_seed(seed, USER_SHUFFLE)).permutation(self.dataset.n_users)
-        user = owner[self.users.user]
-        order = np.lexsort((self.users.position, user))
-        self.users = Snapshots(user[order], self.users.position[order], self.users.value[order])
+        scored, first, count = np.unique(self.users.user, return_index=True, return_counts=True)
+        giver = np.random.default_rng(derived_seed(seed, USER_SHUFFLE)).permutation(len(scored))
+        own = np.repeat(np.arange(len(scored)), count)
+        left = first[own] + count[own] - np.arange(len(own))
+        taken = first[giver[own]] + np.maximum(count[giver[own]] - left, 0)
+        self.users = Snapshots(self.users.user, self.users.position, self.users.value[taken])
 
     def randomise(self, seed: int, *, silent_users: bool) -> None:
         """Standard normal noise for scores; with `silent_users` their scores are 0 and only the residual speaks."""
