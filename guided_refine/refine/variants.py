@@ -138,16 +138,23 @@ class _Guided:
     def shuffle(self, seed: int) -> None:
         """Whole rows change owners, so columns keep their correlations.
 
-        A user keeps the points at which he was scored and is given, at each, what another user had at the same point of his
-        own, counted from the last (or at his first): scores that know validation events serve nobody in training.
+        A user keeps the points at which he was scored. In training he is given what another user had at the same point of
+        his own training, counted from its end (or at his first), afterwards what that user had at last: scores that have
+        read validation events serve nobody in training.
         """
         items = np.random.default_rng(derived_seed(seed, ITEM_SHUFFLE)).permutation(len(self.items))
         self.items = self.items[torch.from_numpy(items)]
         scored, first, count = np.unique(self.users.user, return_index=True, return_counts=True)
-        giver = np.random.default_rng(derived_seed(seed, USER_SHUFFLE)).permutation(len(scored))
         own = np.repeat(np.arange(len(scored)), count)
-        left = first[own] + count[own] - np.arange(len(own))
-        taken = first[giver[own]] + np.maximum(count[giver[own]] - left, 0)
+        late = self.users.position > self.dataset.split.n_train[self.users.user]
+        early = np.bincount(own[~late], minlength=len(scored))
+        rng = np.random.default_rng(derived_seed(seed, USER_SHUFFLE))
+        giver = np.arange(len(scored))
+        for group in (np.flatnonzero(early > 0), np.flatnonzero(early == 0)):
+            giver[group] = rng.permutation(group)
+        theirs = giver[own]
+        left = first[own] + early[own] - np.arange(len(own))
+        taken = first[theirs] + np.where(late, count[theirs] - 1, np.maximum(early[theirs] - left, 0))
         self.users = Snapshots(self.users.user, self.users.position, self.users.value[taken])
 
     def randomise(self, seed: int, *, silent_users: bool) -> None:
