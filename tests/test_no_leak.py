@@ -103,8 +103,8 @@ def test_a_planted_validation_item_moves_no_weight(runs: dict[str, Path], part: 
         if name.endswith(":term.value"):
             # The scores to serve with have read the validation item: those of the planted users, or of whoever has them in
             # the shuffled control, and no others.
-            moved = ((value - after[name]).abs() > 1e-5).any(dim=1)
-            assert 0 < int(moved.sum()) <= PLANTED_USERS
+            moved = ((value - after[name]).abs() > 1e-4).any(dim=1)
+            assert 0 < int(moved.sum()) <= PLANTED_USERS, name
         else:
             # Other texts in a batch are other sums: scores of training prefixes move by rounding, and models with them.
             torch.testing.assert_close(value, after[name], rtol=0, atol=1e-5, msg=name)
