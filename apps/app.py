@@ -10,7 +10,8 @@ HERE = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
-import dashboard_data as data  # noqa: E402 (found only once the folder is on the path)
+import dashboard_bars as bars  # noqa: E402 (found only once the folder is on the path)
+import dashboard_data as data  # noqa: E402
 import dashboard_ui as ui  # noqa: E402
 import streamlit as st  # noqa: E402
 
@@ -22,6 +23,8 @@ st.html(
     " @media (max-width: 640px) { [data-testid=stMainBlockContainer] { padding-left: 1rem; padding-right: 1rem; }"
     " h1 { font-size: 1.9rem !important; } h3 { font-size: 1.3rem !important; } }</style>"
 )
+
+st.html(bars.style())
 
 VIEWS = HERE / "views"
 pages = [

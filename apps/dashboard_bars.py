@@ -1,282 +1,267 @@
-"""The charts that follow every click on the page of recommendations, as Vega-Lite itself.
+"""The charts that follow every click, as plain HTML: rows of text with bars on them.
 
-Building and checking such a chart with Altair takes a tenth of a second, more than all else that a click does.
+A browser without a graphics processor takes a twentieth of a second for each Vega chart, and hardly any for these; their
+names and numbers are text, which a screen reader says and a narrow page breaks. Colours and sizes are in `bars.css`. All
+text from outside is escaped here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
-from dashboard_charts import LABELS, PARTS, TITLES, tones
+from dashboard_tones import PARTS, hue, tones
 
 from guided_refine.explain.text import shortened
 from guided_refine.explain.words import COLLABORATIVE
-from guided_refine.reporting.palette import AGAINST
+from guided_refine.reporting.palette import AGAINST, VARIANTS
 
-ROW = {"step": 26}
-
-
-def draw(spec: dict[str, Any]) -> None:
-    """Put a chart on the page, as wide as its place."""
-    st.vega_lite_chart(spec)
+SHEET = Path(__file__).with_name("bars.css")
 
 
-def number(field: str, **more: Any) -> dict[str, Any]:
-    """A channel of numbers."""
-    return {"field": field, "type": "quantitative", **more}
-
-
-def name(field: str, **more: Any) -> dict[str, Any]:
-    """A channel of names."""
-    return {"field": field, "type": "nominal", **more}
-
-
-def stacked(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Recommendations, each a bar of its parts under its title, which so has the whole width of the page."""
+def style() -> str:
+    """The style sheet, with the colours of the page as it is now."""
     now = tones()
-    kinds = {
-        "similar histories": now.muted,
-        "attributes that raise it": now.raised,
-        "attributes that lower it": AGAINST,
+    colours = {
+        "ink": now.ink,
+        "muted": now.muted,
+        "pale": now.pale,
+        "paper": now.paper,
+        "raised": now.raised,
+        "lowered": AGAINST,
     }
-    behaviour, raising, lowering = kinds
-    titles = [f"{item['rank']}. {item['title'] or item['item_id']}" for item in items]
-    parts = [
-        {
-            "place": item["rank"],
-            "item": title,
-            "part": part["label"],
-            "kind": behaviour
-            if part["name"] == COLLABORATIVE
-            else raising
-            if part["value"] >= 0
-            else lowering,
-            "value": part["value"],
-        }
-        for item, title in zip(items, titles, strict=True)
-        for part in item["parts"]
+    named = " ".join(f"--gr-{name}: {colour};" for name, colour in colours.items())
+    return f"<style>:root {{ {named} }} {SHEET.read_text(encoding='utf-8')}</style>"
+
+
+def draw(page: str) -> None:
+    """Put a chart on the page, as wide as its place."""
+    st.html(page)
+
+
+# ------------------------------------------------------------------------------------------------ scale
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From numbers to per cent of a track's width."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def over(cls, numbers: Iterable[float]) -> Scale:
+        """A scale that holds these numbers and zero."""
+        every = [0.0, *numbers]
+        low, high = min(every), max(every)
+        return cls(low, high if high > low else low + 1.0)
+
+    def at(self, value: float) -> float:
+        """Place of a number, 0 to 100."""
+        return round(100 * (value - self.low) / (self.high - self.low), 3)
+
+    def span(self, one: float, other: float) -> str:
+        """Style of what lies between two numbers."""
+        left, right = sorted((self.at(one), self.at(other)))
+        return f"left:{left:.4g}%;width:{right - left:.4g}%"
+
+    def ticks(self) -> list[float]:
+        """Three to seven round numbers within the scale."""
+        power = 10.0 ** np.ceil(np.log10(self.high - self.low))
+        for step in (power, power / 2, power / 5, power / 10, power / 20):
+            first, last = np.ceil(self.low / step - 1e-9), np.floor(self.high / step + 1e-9)
+            if last - first >= 2:
+                break
+        return [float(n * step) + 0.0 for n in np.arange(first, last + 1)]
+
+
+def _mark(kind: str, place: str, content: str = "") -> str:
+    return f'<i class="{kind}" style="{place}">{content}</i>'
+
+
+def _row(name: str, track: str, said: str, number: str = "") -> str:
+    """A name, what is drawn beside it, and its number; `said` is what a reader who points at it is told."""
+    shown = f'<span class="gr-number">{escape(number)}</span>' if number else ""
+    return (
+        f'<div class="gr-row" title="{escape(said)}"><span class="gr-name">{escape(name)}</span>'
+        f'<span class="gr-track">{track}</span>{shown}</div>'
+    )
+
+
+def _axis(scale: Scale, ticks: Sequence[float], title: str, *, number: bool) -> str:
+    marks = "".join(_mark("gr-tick", f"left:{scale.at(t):.4g}%", f"{t:g}".replace("-", "−")) for t in ticks)
+    side = '<span class="gr-number"></span>' if number else ""
+    return (
+        f'<div class="gr-row gr-axis"><span class="gr-name"></span><span class="gr-track">{marks}</span>{side}</div>'
+        f'<div class="gr-title">{escape(title)}</div>'
+    )
+
+
+def _chart(kind: str, *rows: str) -> str:
+    return f'<div class="gr {kind}">{"".join(rows)}</div>'
+
+
+# ------------------------------------------------------------------------------------------------ charts
+
+
+def stacked(items: list[dict[str, Any]]) -> str:
+    """Recommendations, each a bar of its parts under its title, which so has the whole width of the page.
+
+    From zero to the right what raises the score, to the left what lowers it; the mark is the score itself.
+    """
+    ends = [
+        [sum(max(p["value"], 0.0) for p in item["parts"]), sum(min(p["value"], 0.0) for p in item["parts"])]
+        for item in items
     ]
-    heads = [
-        {"place": item["rank"], "item": title, "score": item["score"]}
-        for item, title in zip(items, titles, strict=True)
-    ]
-    place = {"field": "place", "type": "ordinal"}
-    band = {**place, "title": None, "axis": None, "scale": {"paddingInner": 0.55, "paddingOuter": 0.55}}
-    said = [name("item"), number("score", format="+.3f")]
-    return {
-        "height": {"step": 44},
-        "layer": [
-            {
-                "data": {"values": parts},
-                "mark": {"type": "bar", "stroke": now.paper, "strokeWidth": 0.7},
-                "encoding": {
-                    "y": band,
-                    "x": number("value", title="parts of the score"),
-                    "color": name(
-                        "kind",
-                        scale={"domain": list(kinds), "range": list(kinds.values())},
-                        legend={"title": None, "orient": "top", "columns": 2, "labelLimit": 200},
-                    ),
-                    "order": name("kind", sort="descending"),
-                    "tooltip": [name("item"), name("part"), number("value", format="+.3f")],
-                },
-            },
-            {
-                "data": {"values": heads},
-                "mark": {"type": "tick", "color": now.ink, "thickness": 3, "size": 22},
-                "encoding": {"y": band, "x": number("score"), "tooltip": said},
-            },
-            {
-                "data": {"values": heads},
-                **_title_above(place, "item", said, now.ink),
-            },
-        ],
-    }
+    scale = Scale.over([end for pair in ends for end in pair] + [item["score"] for item in items])
+    legend = "".join(
+        f'<span><i class="gr-key gr-{kind}"></i>{text}</span>'
+        for kind, text in (
+            ("behaviour", "similar histories"),
+            ("raises", "attributes that raise it"),
+            ("lowers", "attributes that lower it"),
+        )
+    )
+    rows = [f'<div class="gr-legend">{legend}</div>']
+    for item in items:
+        title = f"{item['rank']}. {item['title'] or item['item_id']}"
+        # Similar histories lie next to zero, then attributes from the largest to the smallest.
+        parts = sorted(item["parts"], key=lambda p: (p["name"] != COLLABORATIVE, -abs(p["value"])))
+        right = left = 0.0
+        bars = []
+        for part in parts:
+            value = part["value"]
+            start, end = (right, right + value) if value >= 0 else (left, left + value)
+            right, left = (end, left) if value >= 0 else (right, end)
+            bars.append(
+                f'<i class="gr-bar gr-part gr-{_kind(part)}" style="{scale.span(start, end)}" '
+                f'title="{escape(part["label"])} {value:+.3f}"></i>'
+            )
+        told = ", ".join(f"{part['label']} {part['value']:+.3f}" for part in parts)
+        zero = _mark("gr-zero", f"left:{scale.at(0.0):.4g}%")
+        score = _mark("gr-end", f"left:{scale.at(item['score']):.4g}%")
+        rows.append(
+            f'<div class="gr-head"><span>{escape(title)}</span><b>{_signed(item["score"])}</b></div>'
+            f'<div class="gr-track" role="img" aria-label="{escape(told)}">{zero}{"".join(bars)}{score}</div>'
+        )
+    return _chart("gr-stacked", *rows)
 
 
-def _title_above(place: dict[str, Any], field: str, tooltip: Any, colour: str) -> dict[str, Any]:
-    """The layer that writes each row's title above its bar, from the chart's left edge on."""
-    return {
-        "mark": {
-            "type": "text",
-            "align": "left",
-            "baseline": "bottom",
-            "dy": -3,
-            "limit": TITLES,
-            "color": colour,
-            "fontSize": 13,
-        },
-        "encoding": {
-            "y": {**place, "bandPosition": 0},
-            "x": {"value": 0},
-            "text": name(field),
-            "tooltip": tooltip,
-        },
-    }
-
-
-def waterfall(parts: list[dict[str, Any]], result: float, *, total: str) -> dict[str, Any]:
+def waterfall(parts: list[dict[str, Any]], result: float, *, total: str) -> str:
     """From zero to the result, part by part: similar histories, then attributes from the largest to the smallest.
 
     Of many attributes the smallest are one bar, so that all bars still end where the last one does.
     """
-    now = tones()
     behaviour = {p["label"] for p in parts if p["name"] == COLLABORATIVE}
     told = shortened(parts, shown=PARTS)
-    ends = [float(end) for end in np.cumsum([value for _, value in told])]
-    rows = [
-        {
-            "label": label,
-            "value": value,
-            "start": start,
-            "end": end,
-            "left": min(start, end),
-            "right": max(start, end),
-            "kind": "behaviour" if label in behaviour else "raises" if value >= 0 else "lowers",
-        }
-        for (label, value), start, end in zip(told, [0.0, *ends], ends, strict=False)
-    ]
-    last = {"label": f"= {total}", "value": result, "start": 0.0, "end": result, "kind": "total"}
-    rows.append({**last, "left": min(0.0, result), "right": max(0.0, result)})
-    order = [row["label"] for row in rows]
-    steps = [{**row, "next": after} for row, after in zip(rows, order[1:], strict=False)]
-    y = name("label", sort=order, title=None, axis={"labelLimit": LABELS})
-    tooltip = [name("label"), number("value", format="+.4f")]
-
-    def numbers(sign: str, align: str, end: str, shift: int) -> dict[str, Any]:
-        return {
-            "data": {"values": rows},
-            "transform": [{"filter": f"datum.value {sign} 0"}],
-            "mark": {"type": "text", "align": align, "dx": shift, "color": now.ink},
-            "encoding": {
-                "y": y,
-                "x": number(end),
-                "text": number("value", format="+.3f"),
-                "tooltip": tooltip,
-            },
-        }
-
-    return {
-        "height": ROW,
-        "layer": [
-            {
-                "data": {"values": steps},
-                "mark": {"type": "rule", "color": now.muted, "strokeDash": [2, 2]},
-                "encoding": {
-                    "x": number("end"),
-                    "y": name("label", sort=order, bandPosition=0.5),
-                    "y2": {"field": "next", "bandPosition": 0.5},
-                },
-            },
-            {
-                "data": {"values": rows},
-                "mark": {"type": "bar"},
-                "encoding": {
-                    "y": y,
-                    "x": number("left", title=None, scale={"padding": 52}),
-                    "x2": {"field": "right"},
-                    "color": name(
-                        "kind",
-                        scale={
-                            "domain": ["behaviour", "raises", "lowers", "total"],
-                            "range": [now.muted, now.raised, AGAINST, now.ink],
-                        },
-                        legend=None,
-                    ),
-                    "tooltip": tooltip,
-                },
-            },
-            numbers(">=", "left", "right", 4),
-            numbers("<", "right", "left", -4),
-        ],
-    }
+    ends = [0.0, *np.cumsum([value for _, value in told]).tolist()]
+    scale = Scale.over([*ends, result])
+    zero = _mark("gr-zero", f"left:{scale.at(0.0):.4g}%")
+    rows = []
+    for (name, value), start, end in zip(told, ends, ends[1:], strict=False):
+        kind = "behaviour" if name in behaviour else "raises" if value >= 0 else "lowers"
+        bar = _mark(f"gr-bar gr-{kind}", scale.span(start, end))
+        onward = _mark("gr-onward", f"left:{scale.at(end):.4g}%")
+        rows.append(_row(name, zero + onward + bar + _beside(scale, end, value), f"{name} {value:+.4f}"))
+    bar = _mark("gr-bar gr-total", scale.span(0.0, result))
+    rows.append(_row(f"= {total}", zero + bar + _beside(scale, result, result), f"{total} {result:+.4f}"))
+    return _chart("gr-waterfall", *rows)
 
 
-def signed(rows: list[tuple[str, float]]) -> dict[str, Any]:
+def signed(rows: list[tuple[str, float]]) -> str:
     """Titles, each with a bar to the right for what raises and to the left for what lowers, in the order given."""
-    now = tones()
-    values = [
-        {"place": place, "item": title, "value": value, "kind": "raises" if value >= 0 else "lowers"}
-        for place, (title, value) in enumerate(rows)
+    scale = Scale.over([value for _, value in rows])
+    zero = _mark("gr-zero", f"left:{scale.at(0.0):.4g}%")
+    drawn = [
+        f'<div class="gr-head"><span>{escape(title)}</span><b>{_signed(value)}</b></div>'
+        f'<div class="gr-track">{zero}'
+        f"{_mark('gr-bar gr-' + ('raises' if value >= 0 else 'lowers'), scale.span(0.0, value))}</div>"
+        for title, value in rows
     ]
-    place = {"field": "place", "type": "ordinal"}
-    said = [name("item"), number("value", format="+.4f")]
-    return {
-        "height": {"step": 40},
-        "data": {"values": values},
-        "layer": [
-            {
-                "mark": {"type": "bar"},
-                "encoding": {
-                    "y": {
-                        **place,
-                        "title": None,
-                        "axis": None,
-                        "scale": {"paddingInner": 0.6, "paddingOuter": 0.6},
-                    },
-                    "x": number("value", title=None),
-                    "color": name(
-                        "kind",
-                        scale={"domain": ["raises", "lowers"], "range": [now.raised, AGAINST]},
-                        legend=None,
-                    ),
-                    "tooltip": said,
-                },
-            },
-            {
-                "transform": [
-                    {"calculate": "datum.item + '   ' + format(datum.value, '+.3f')", "as": "told"}
-                ],
-                **_title_above(place, "told", said, now.ink),
-            },
-        ],
-    }
+    return _chart("gr-stacked", *drawn)
 
 
-def profile(rows: pd.DataFrame, *, mine: str) -> dict[str, Any]:
+def profile(rows: pd.DataFrame, *, mine: str) -> str:
     """Scores beside the catalog: a pale band holds the middle 80 % of the catalog, a tick its median.
 
     Columns label, score, low, median, high; `mine` names what the point is.
     """
-    now = tones()
-    y = name("label", sort=None, title=None, axis={"labelLimit": LABELS})
-    shown = rows[["label", "score", "low", "median", "high"]].to_dict("records")
-    return {
-        "height": ROW,
-        "data": {"values": shown},
-        "layer": [
-            {
-                "mark": {"type": "bar", "color": now.pale, "height": 12, "cornerRadius": 3},
-                "encoding": {
-                    "y": y,
-                    "x": number(
-                        "low",
-                        title="score, 0 to 1",
-                        scale={"domain": [0, 1]},
-                        # As few numbers on a wide page as on a phone.
-                        axis={"values": [0, 0.2, 0.4, 0.6, 0.8, 1], "format": ".1f"},
-                    ),
-                    "x2": {"field": "high"},
-                },
-            },
-            {
-                "mark": {"type": "tick", "color": now.muted, "thickness": 2, "size": 14},
-                "encoding": {"y": y, "x": number("median")},
-            },
-            {
-                "mark": {"type": "point", "filled": True, "size": 120, "opacity": 1, "color": now.raised},
-                "encoding": {
-                    "y": y,
-                    "x": number("score"),
-                    "tooltip": [
-                        name("label", title="attribute"),
-                        number("score", format=".3f", title=mine),
-                        number("median", format=".3f", title="catalog median"),
-                    ],
-                },
-            },
-        ],
-    }
+    scale = Scale(0.0, 1.0)
+    drawn = []
+    for row in rows[["label", "score", "low", "median", "high"]].to_dict("records"):
+        known = pd.notna(row["score"])
+        marks = [
+            _mark("gr-band", scale.span(row["low"], row["high"])) if pd.notna(row["low"]) else "",
+            _mark("gr-median", f"left:{scale.at(row['median']):.4g}%") if pd.notna(row["median"]) else "",
+            _mark("gr-dot", f"left:{scale.at(row['score']):.4g}%") if known else "",
+        ]
+        score = f"{row['score']:.2f}" if known else "–"
+        said = f"{row['label']}: {mine} {score}, median of the catalog {row['median']:.2f}"
+        drawn.append(_row(str(row["label"]), "".join(marks), said, score))
+    axis = _axis(scale, [0, 0.2, 0.4, 0.6, 0.8, 1], "score, 0 to 1", number=True)
+    return _chart("gr-profile", *drawn, axis)
+
+
+def gains(rows: pd.DataFrame, metric: str) -> str:
+    """Difference to the base with its interval, one row per variant; columns label, variant, mean, lower, upper."""
+    scale = Scale.over(rows[["mean", "lower", "upper"]].to_numpy(dtype=float).ravel().tolist())
+    zero = _mark("gr-zero", f"left:{scale.at(0.0):.4g}%")
+    drawn = []
+    for row in rows.to_dict("records"):
+        colour = hue(VARIANTS.get(row["variant"], tones().ink))
+        line = _mark("gr-line", f"{scale.span(row['lower'], row['upper'])};background:{colour}")
+        dot = _mark("gr-dot", f"left:{scale.at(row['mean']):.4g}%;background:{colour}")
+        said = f"{row['label']}: {row['mean']:+.4f}, interval {row['lower']:+.4f} to {row['upper']:+.4f}"
+        drawn.append(
+            _row(str(row["label"]), zero + line + dot, said, f"{row['mean']:+.4f}".replace("-", "−"))
+        )
+    axis = _axis(scale, scale.ticks(), f"{metric}, difference to base", number=True)
+    return _chart("gr-gains", *drawn, axis)
+
+
+def _kind(part: dict[str, Any]) -> str:
+    if part["name"] == COLLABORATIVE:
+        return "behaviour"
+    return "raises" if part["value"] >= 0 else "lowers"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _beside(scale: Scale, end: float, value: float) -> str:
+    """The number of a bar, outside of it at the end that it leads to."""
+    side = "left" if value >= 0 else "right"
+    place = scale.at(end) if value >= 0 else 100 - scale.at(end)
+    return f'<b class="gr-value" style="{side}:calc({place:.4g}% + 4px)">{_signed(value)}</b>'
+
+
+# ------------------------------------------------------------------------------------------------ tables
+
+
+def table(rows: pd.DataFrame, *, text: str = "item") -> str:
+    """A short table whose long column, `text`, breaks where the page is narrow; numbers stand to the right."""
+    heads = [f"<th{_align(rows[column])}>{escape(str(column))}</th>" for column in rows.columns]
+    lines = []
+    for line in rows.itertuples(index=False):
+        cells = "".join(
+            f"<td{_align(rows[column], 'gr-text' if column == text else '')}>{escape(_cell(value))}</td>"
+            for column, value in zip(rows.columns, line, strict=True)
+        )
+        lines.append(f"<tr>{cells}</tr>")
+    return f'<table class="gr-table"><thead><tr>{"".join(heads)}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+
+
+def _align(column: pd.Series, kind: str = "") -> str:
+    classes = " ".join(c for c in (kind, "gr-right" if pd.api.types.is_numeric_dtype(column) else "") if c)
+    return f' class="{classes}"' if classes else ""
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -6,7 +6,8 @@ import dashboard_bars as bars
 import dashboard_ui as ui
 import pandas as pd
 import streamlit as st
-from dashboard_people import Person
+from dashboard_data import Catalog
+from dashboard_people import FOUND, Person
 
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.questions import Question, ask
@@ -19,50 +20,87 @@ MANY = 12
 """More sliders than these stand in a box of their own that scrolls."""
 
 
+def _pick(
+    label: str, person: Person, items: list[dict[str, Any]], catalog: Catalog, *, first: int
+) -> str | None:
+    """The id of an item of the list, at first the one in place `first`, or of any that is searched for."""
+    words = st.session_state.get(f"search {label} {person.key}", "").strip()
+    options = catalog.search(words)[:FOUND] if words else [row["item_id"] for row in items]
+    named = (
+        catalog.names if words else {row["item_id"]: f"{row['rank']}. {ui.title_of(row)}" for row in items}
+    )
+    picked = st.selectbox(
+        label,
+        options,
+        index=min(first, len(options) - 1) if options and not words else 0,
+        format_func=lambda item: named.get(item, item),
+        # What is offered is part of the key: else the browser goes on showing what was picked from another list.
+        key=f"{label} {person.key} {words}",
+        placeholder="no item holds all of these words",
+    )
+    st.text_input(
+        "or any other item of the catalog",
+        placeholder="words of a title or description",
+        icon=":material/search:",
+        key=f"search {label} {person.key}",
+    )
+    return picked
+
+
 @st.fragment
-def why_not(person: Person, items: list[dict[str, Any]]) -> None:
-    """The difference between two items of the list, part by part."""
+def why_not(person: Person, items: list[dict[str, Any]], catalog: Catalog) -> None:
+    """The difference between an item of the list and another one of the list or the catalog, part by part."""
     with ui.in_words():
-        _why_not(person, items)
+        _why_not(person, items, catalog)
 
 
-def _why_not(person: Person, items: list[dict[str, Any]]) -> None:
+def _why_not(person: Person, items: list[dict[str, Any]], catalog: Catalog) -> None:
     st.subheader("Why this and not that?")
-    if len(items) < 2:
-        st.caption("There are not two items to hold against each other.")
+    if not items:
+        st.caption("There is no item to ask about.")
         return
     names = [f"{row['rank']}. {ui.title_of(row)}" for row in items]
     places = range(len(items))
     left, right = st.columns(2)
     with left:
-        one = st.selectbox("This item", places, format_func=lambda i: names[i], key=f"this {person.key}")
+        place = st.selectbox("This item", places, format_func=lambda i: names[i], key=f"this {person.key}")
     with right:
-        other = st.selectbox(
-            "Not that one", places, index=1, format_func=lambda i: names[i], key=f"that {person.key}"
-        )
-    if one == other:
+        other = _pick("Not that one", person, items, catalog, first=1)
+    one = items[place]["item_id"]
+    if other is None or one == other:
         st.caption("Choose two different items.")
         return
-    question = Question(item=items[one]["item_id"], instead_of=items[other]["item_id"])
-    margin = ask(person.explainer, person.user, question, len(items))["margin"]
+    answer = ask(person.explainer, person.user, Question(item=one, instead_of=other), len(items))
+    margin = answer["margin"]
     ahead = "ahead of" if margin["lead"] >= 0 else "behind"
     bars.draw(bars.waterfall(margin["parts"], margin["lead"], total="difference"))
+    behind = ui.title_of(margin["instead_of"]) + _place(person, margin["instead_of"], items)
     st.markdown(
         ui.plain(
             f"{ui.title_of(margin['item'])} is {abs(margin['lead']):.3f} {ahead} "
-            f"{ui.title_of(margin['instead_of'])} (direct view); the bars sum to that."
+            f"{behind} (direct view); the bars sum to that."
         )
     )
 
 
+def _place(person: Person, item: dict[str, Any], items: list[dict[str, Any]]) -> str:
+    """Where an item stands that is not in the list."""
+    if any(row["item_id"] == item["item_id"] for row in items):
+        return ""
+    explainer = person.explainer
+    if explainer.item_number(item["item_id"]) in explainer.seen(explainer.user_number(person.user)):
+        return f", which this user has already (it would have rank {item['rank']:,}),"
+    return f", which has rank {item['rank']:,},"
+
+
 @st.fragment
-def what_if(person: Person, k: int, items: list[dict[str, Any]]) -> None:
+def what_if(person: Person, k: int, items: list[dict[str, Any]], catalog: Catalog) -> None:
     """Sliders for the user's scores and for wishes; the list follows at once."""
     with ui.in_words():
-        _what_if(person, k, items)
+        _what_if(person, k, items, catalog)
 
 
-def _what_if(person: Person, k: int, items: list[dict[str, Any]]) -> None:
+def _what_if(person: Person, k: int, items: list[dict[str, Any]], catalog: Catalog) -> None:
     st.subheader("What if?")
     explainer = person.explainer
     now = WhatIf(explainer, explainer.user_number(person.user)).scores_now()
@@ -77,7 +115,7 @@ def _what_if(person: Person, k: int, items: list[dict[str, Any]]) -> None:
         )
         with st.container(height=560 if len(now) > MANY else "content", border=len(now) > MANY):
             if kind == "an item":
-                question, start = _other_item(explainer, person, items)
+                question, start = _other_item(explainer, person, items, catalog)
             elif kind == "wishes":
                 question, start = _wished(explainer, person)
             else:
@@ -102,12 +140,7 @@ def _what_if(person: Person, k: int, items: list[dict[str, Any]]) -> None:
                 "moved": [_moved(item.get("rank_now", item["rank"]) - item["rank"]) for item in found],
             }
         )
-        st.dataframe(
-            rows,
-            hide_index=True,
-            height=ui.table_height(len(rows)),
-            column_config=ui.narrow("rank", "before", "moved"),
-        )
+        bars.draw(bars.table(rows))
         if not asked:
             st.caption("Move a slider: this list is ranked anew at once.")
             return
@@ -141,15 +174,10 @@ def _other_taste(now: dict[str, float], person: Person) -> Asked:
     return Question(scores=scores), keys
 
 
-def _other_item(explainer: Explainer, person: Person, items: list[dict[str, Any]]) -> Asked:
-    if not items:
-        st.caption("There is no item in the list.")
+def _other_item(explainer: Explainer, person: Person, items: list[dict[str, Any]], catalog: Catalog) -> Asked:
+    item = _pick("Item", person, items, catalog, first=0)
+    if item is None:
         return Question(), {}
-    names = [f"{row['rank']}. {ui.title_of(row)}" for row in items]
-    place = st.selectbox(
-        "Item", range(len(items)), format_func=lambda i: names[i], key=f"other item {person.key}"
-    )
-    item = items[place]["item_id"]
     number = explainer.item_number(item)
     said = {name: explainer.item_score(number, name) for name in explainer.scores.attributes}
     st.caption(

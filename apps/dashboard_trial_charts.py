@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from dashboard_bars import name, number
-from dashboard_charts import LABELS, hue, tones
+from dashboard_charts import name, number
+from dashboard_tones import LABELS, hue, tones
 
 from guided_refine.explain.trial_report import COLOURS, NAMED, group_name, spread_out
 from guided_refine.reporting.palette import BLUE

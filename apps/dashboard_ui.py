@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+import dashboard_bars as bars
 import dashboard_data as data
 import pandas as pd
 import streamlit as st
@@ -66,11 +67,6 @@ def table_height(rows: int) -> int:
     return 35 * (rows + 1) + 3
 
 
-def narrow(*columns: str) -> dict[str, Any]:
-    """Columns of short numbers and marks, so that titles get the room."""
-    return {name: st.column_config.Column(width=70) for name in columns}
-
-
 def ranked_list(
     ids: list[str], others: list[str], names: dict[str, str], upcoming: dict[str, Any] | None = None
 ) -> None:
@@ -88,8 +84,7 @@ def ranked_list(
             "note": [mark(item) for item in ids],
         }
     )
-    widths = {"rank": st.column_config.Column(width=50), "note": st.column_config.Column(width=90)}
-    st.dataframe(rows, hide_index=True, height=table_height(len(rows)), column_config=widths)
+    bars.draw(bars.table(rows))
 
 
 def nothing_yet(what: str, folder: RunFolder) -> None:

@@ -3,7 +3,7 @@
 import shlex
 from typing import Any
 
-import dashboard_bars as bars
+import dashboard_charts as charts
 import dashboard_data as data
 import dashboard_score_charts as score_charts
 import dashboard_trial_charts as trial_charts
@@ -112,12 +112,12 @@ def distributions(folder: RunFolder, scores: dict[str, pd.DataFrame]) -> None:
     path = folder.score_table
     left, right = st.columns([3, 2])
     with left:
-        st.altair_chart(score_charts.ranges(_ranges(scores, str(path), data.content(path))))
+        charts.draw(score_charts.ranges(_ranges(scores, str(path), data.content(path))))
         st.caption("Thin: the middle 80 % of the items; thick: the middle half; dot: the median.")
     with right:
         names = list(next(reversed(scores.values())).columns)
         attribute = st.selectbox("One attribute in full", names, format_func=ui.readable, key="in full")
-        st.altair_chart(score_charts.histogram(binned(scores, attribute)))
+        charts.draw(score_charts.histogram(binned(scores, attribute)))
 
 
 def redundancy(folder: RunFolder, scores: dict[str, pd.DataFrame]) -> None:
@@ -139,7 +139,7 @@ def redundancy(folder: RunFolder, scores: dict[str, pd.DataFrame]) -> None:
         return
     left, right = st.columns([5, 4])
     with left:
-        st.altair_chart(score_charts.heat_map(matrix))
+        charts.draw(score_charts.heat_map(matrix))
         st.caption("Rank correlation over items. Two attributes near 1 or -1 say the same in other words.")
     with right:
         one, other = np.triu_indices(len(matrix), k=1)
@@ -189,7 +189,7 @@ def truth(answer: dict[str, Any]) -> None:
             st.metric(f"{ui.readable(source)}, mean over attributes", f"{mean['value']:.3f}", border=True)
             st.caption(f"95 % interval {mean['lower']:.3f} to {mean['upper']:.3f}")
     rows = rows[~average]
-    st.altair_chart(score_charts.truth(rows, measure, measures[measure]))
+    charts.draw(score_charts.truth(rows, measure, measures[measure]))
     st.caption("Points: agreement over items; lines: 95 % bootstrap intervals.")
 
 
@@ -205,7 +205,7 @@ def explained(folder: RunFolder) -> None:
     left, right = st.columns(2)
     for column, kind, title in ((left, "deletion", "taken away"), (right, "insertion", "put back")):
         with column:
-            bars.draw(trial_charts.curve(found, kind))
+            charts.draw(trial_charts.curve(found, kind))
             st.caption(
                 f"The score of the first item while its attributes are {title}; {'lower' if column is left else 'higher'} "
                 "than in random order is better."
@@ -227,7 +227,7 @@ def _in_detail(found: dict[str, Any]) -> None:
         if shown == "Pairs" and not found["interactions"]:
             st.caption("Interactions are not computed beyond 12 attributes.")
             return
-        bars.draw(draw(found))
+        charts.draw(draw(found))
         count = len(found["importance"])
         some = f" The {trial_charts.MOST} that do most of {count}." if count > trial_charts.MOST else ""
         st.caption(caption + ("" if shown == "Pairs" else some))

@@ -87,7 +87,7 @@ def numbers(runs: list[Other]) -> None:
     rows = compare.table(runs, metric)
     rows["label"] = [_model(b, v) for b, v in zip(rows["backbone"], rows["variant"], strict=True)]
     shown = [run.name for run in runs if run.name in set(rows["run"])]
-    st.altair_chart(charts.beside_each_other(rows, ui.metric_name(metric), shown))
+    charts.draw(charts.beside_each_other(rows, ui.metric_name(metric), shown))
     st.caption("Points: means over users (and seeds); lines: 95 % intervals from a bootstrap over users.")
     changes = {run.name: compare.differences(runs[0], run, metric) for run in runs[1:]}
     lines = []

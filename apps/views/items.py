@@ -67,13 +67,8 @@ def neighbours(folder: ui.RunFolder, scores: pd.DataFrame | None, item: str, nam
 
 
 def _table(close: pd.Series, names: dict[str, str], what: str) -> None:
-    rows = pd.DataFrame({"item": [names.get(str(i), str(i)) for i in close.index], what: close.to_numpy()})
-    st.dataframe(
-        rows,
-        hide_index=True,
-        height=ui.table_height(len(rows)),
-        column_config={what: st.column_config.NumberColumn(format="%.2f", width=80)},
-    )
+    rows = {"item": [names.get(str(i), str(i)) for i in close.index], what: close.to_numpy(dtype=float)}
+    bars.draw(bars.table(pd.DataFrame(rows)))
 
 
 def main() -> None:

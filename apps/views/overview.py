@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import dashboard_bars as bars
 import dashboard_charts as charts
 import dashboard_data as data
 import dashboard_ui as ui
@@ -149,7 +150,7 @@ def curves(folder: RunFolder) -> None:
         rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
         measured = [c for c in rows.columns if "ndcg" in c] or [c for c in rows.columns if "loss" in c]
         if measured and "epoch" in rows:
-            st.altair_chart(
+            charts.draw(
                 charts.lines(
                     rows,
                     "epoch",
@@ -170,7 +171,7 @@ def curves(folder: RunFolder) -> None:
         step = "step" if "step" in tuning else tuning.columns[0]
         losses = [c for c in tuning.columns if c != step and pd.api.types.is_numeric_dtype(tuning[c])]
         picked = st.selectbox("Curve", losses, format_func=ui.readable)
-        st.altair_chart(
+        charts.draw(
             charts.lines(
                 tuning[[step, picked]]
                 .dropna()
@@ -213,7 +214,7 @@ def main() -> None:
             f"{ui.readable(b)}, {ui.readable(v)}"
             for b, v in zip(picked["backbone"], picked["variant"], strict=True)
         ]
-        st.altair_chart(charts.gains(picked, ui.metric_name(metric)))
+        bars.draw(bars.gains(picked, ui.metric_name(metric)))
         st.caption(
             "Points: mean over users; lines: 95 % intervals from a paired bootstrap over users. "
             "A gain counts when it leaves zero out and the controls (shuffled, random columns, warm restart) do not show it."

@@ -63,10 +63,8 @@ def history(answer: dict[str, Any]) -> None:
             icon=":material/history:",
         )
         return
-    st.dataframe(
-        pd.DataFrame({"newest first": [ui.title_of(row) for row in rows]}),
-        hide_index=True,
-        height=ui.table_height(len(rows)),
+    bars.draw(
+        bars.table(pd.DataFrame({"newest first": [ui.title_of(row) for row in rows]}), text="newest first")
     )
     st.caption(f"The last {len(rows)} of {answer['events']} events that the model may see.")
 
@@ -217,10 +215,11 @@ def main() -> None:
     with right:
         taste(answer, _bands(explainer, str(folder.root), opened))
     recommendations(person, answer)
-    questions.why_not(person, answer["recommendations"])
-    questions.what_if(person, k, answer["recommendations"])
     catalog = data.catalog_of(folder)
-    if catalog is not None and answer["events"]:
+    assert catalog is not None, "a refined model has a catalog"
+    questions.why_not(person, answer["recommendations"], catalog)
+    questions.what_if(person, k, answer["recommendations"], catalog)
+    if answer["events"]:
         base = _base(person, folder, str(folder.root), data.shared_key(folder), person.key, k)
         beside_base(answer, base, catalog.names)
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from reading import parts_of, tables_of
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Selectbox
 from tiny_run import EVIL, make_run
@@ -49,7 +50,7 @@ def test_every_page_of_a_finished_run_draws(
     assert not app.exception
     assert not app.error
     assert not app.info, "nothing is missing in a finished run"
-    assert app.dataframe or app.get("iframe")
+    assert parts_of(app) or app.dataframe or app.get("iframe")
 
 
 @pytest.mark.parametrize("name", ALONE)
@@ -104,7 +105,7 @@ def test_recommendations_follow_the_user_and_the_number_of_items(
     app.selectbox(key="user").select("u7").run()
     app.slider[0].set_value(3).run()
     answer = explain_user(finished.root, "u7", k=3)
-    history, *_, refined, base = (d.value for d in app.dataframe)
+    history, *_, refined, base = tables_of(app)
     assert history.iloc[:, 0].tolist() == [h["title"] for h in reversed(answer["history"])]
     assert refined["item"].tolist() == [r["title"] for r in answer["recommendations"]]
     assert len(base) == 3
@@ -183,13 +184,13 @@ def test_a_moved_slider_ranks_anew(finished: RunFolder, monkeypatch: pytest.Monk
     app = page(finished.root, "recommendations", monkeypatch)
     explainer = Explainer.open(finished.root)
     user, name = explainer.dataset.user_ids[0], explainer.scores.attributes[2]
-    tables = len(app.dataframe)
+    tables = len(tables_of(app))
     app.slider(key=f"taste user {user} {name}").set_value(0.95).run()
-    assert not app.exception and len(app.dataframe) == tables
+    assert not app.exception and len(tables_of(app)) == tables
     expected = ask(explainer, user, Question(scores={name: 0.95}), explainer.config.explain.k)["list"][
         "items"
     ]
-    shown = next(frame.value for frame in app.dataframe if "before" in frame.value.columns)
+    shown = next(rows for rows in tables_of(app) if "before" in rows)
     assert shown["item"].tolist() == [item["title"] or item["item_id"] for item in expected]
     assert shown["before"].tolist() == [item["rank_now"] for item in expected]
 
@@ -207,7 +208,7 @@ def test_an_item_with_another_score_moves(finished: RunFolder, monkeypatch: pyte
     assert not app.exception and not app.error
     question = Question(item=str(item), item_scores={name: 0.05})
     expected = ask(explainer, user, question, explainer.config.explain.k)["list"]
-    frame = next(frame.value for frame in app.dataframe if "before" in frame.value.columns)
+    frame = next(rows for rows in tables_of(app) if "before" in rows)
     assert frame["item"].tolist() == [row["title"] for row in expected["items"]]
     assert f"would go from rank 1 to {expected['item']['rank']}" in text_of(app)
     app.button(key=f"reset user {user}").click().run()
@@ -233,10 +234,39 @@ def test_an_item_is_shown_through_the_encoder_when_asked(
 
 def test_two_items_are_held_against_each_other(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     app = page(finished.root, "recommendations", monkeypatch)
-    labelled(app, "Not that one").set_value(3).run()
+    box = labelled(app, "Not that one")
+    box.select_index(3).run()
     assert not app.exception and "the bars sum to that" in text_of(app)
-    labelled(app, "Not that one").set_value(0).run()
+    labelled(app, "Not that one").select_index(0).run()
     assert "Choose two different items" in text_of(app)
+
+
+def test_any_item_of_the_catalog_can_be_asked_about(
+    finished: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from guided_refine.explain.explainer import Explainer
+    from guided_refine.explain.questions import Question, ask
+
+    explainer = Explainer.open(finished.root)
+    ids, user = [str(i) for i in explainer.dataset.item_ids], explainer.dataset.user_ids[0]
+    seen, now = explainer.seen(0), explainer.contributions(0)
+    first, *_, last = (ids[i - 1] for i in now.top(len(ids), seen))
+    app = page(finished.root, "recommendations", monkeypatch)
+    for search, kind in (("search Not that one", None), ("search Item", "an item")):
+        if kind:
+            app.segmented_control(key=f"kind user {user}").set_value(kind).run()
+        app.text_input(key=f"{search} user {user}").set_value(last).run()
+        assert not app.exception and not app.error
+    margin = ask(explainer, user, Question(item=first, instead_of=last), 10)["margin"]
+    rank = margin["instead_of"]["rank"]
+    assert f"is {margin['lead']:.3f} ahead of" in text_of(app) and f"which has rank {rank}," in text_of(app)
+    assert any(str(slider.key).startswith(f"item user {user} {last} ") for slider in app.slider)
+    has = ids[int(seen[0]) - 1]
+    app.text_input(key=f"search Not that one user {user}").set_value(has).run()
+    labelled(app, "Not that one").select(has).run()
+    assert "which this user has already" in text_of(app)
+    app.text_input(key=f"search Not that one user {user}").set_value("no such film").run()
+    assert not app.exception and not app.error and "Choose two different items" in text_of(app)
 
 
 def test_the_trial_of_explanations_is_shown_where_there_is_one(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import urllib.request
 from collections.abc import Iterator
@@ -175,10 +176,12 @@ def test_a_dark_system_gets_a_dark_page_with_readable_charts(address: str, tab: 
     brightness = picture.mean(axis=2)
     assert np.median(brightness) < 0.25, "the page is dark"
     assert (brightness > 0.75).mean() > 0.004, "and what is written on it is light"
-    colours = tab.evaluate(
-        "[...document.querySelectorAll('[data-testid=stVegaLiteChart]')].map(c => c.innerHTML.length)"
+    inks = tab.evaluate(
+        "[...document.querySelectorAll('.gr, .gr-table')].map(c => getComputedStyle(c).color)"
     )
-    assert len(colours) >= 4 and not tab.errors
+    assert len(inks) >= 6 and not tab.errors
+    for ink in inks:
+        assert min(int(part) for part in re.findall(r"\d+", ink)) > 150, "names and numbers are light"
 
 
 @pytest.mark.parametrize("path", ["", "recommendations", "items", "attributes", "compare", "cases"])
@@ -187,7 +190,8 @@ def test_a_phone_needs_no_scrolling_to_the_side(address: str, tab: Page, path: s
     tab.open(f"{address}/{path}", ready="document.querySelector('h1')")
     assert cut_off(tab) <= 0
     beyond = tab.evaluate(
-        "[...document.querySelectorAll('[data-testid=stMain] :is(h1, h3, p, canvas, svg.marks, button, input)')]"
+        "[...document.querySelectorAll('[data-testid=stMain] :is(h1, h3, p, canvas, svg.marks, button, input,"
+        " .gr *, .gr-table *)')]"
         ".filter(e => e.type !== 'range' && e.offsetParent !== null && !e.closest('[data-testid=stDataFrame]')"
         " && e.getBoundingClientRect().right > 391).map(e => e.tagName + ' ' + e.innerText)"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from reading import tables_of
 from test_app import page, text_of
 from tiny_run import make_run
 
@@ -41,7 +42,8 @@ def test_numbers_settings_and_lists_stand_side_by_side(runs: Path, monkeypatch: 
     app.multiselect(key="runs beside").set_value(["wider"]).run()
     assert not app.exception and not app.error and not app.warning
     assert "same split" in text_of(app)
-    numbers, settings, mine, other = (frame.value for frame in app.dataframe)
+    numbers, settings = (frame.value for frame in app.dataframe)
+    mine, other = tables_of(app)
     means = {r["variant"]: r["ndcg@10"] for r in read_json(runs / "mine" / "metrics.json")}
     assert numbers["this run"].tolist() == [f"{means[v]:.4f}" for v in ("base", "refined", "shuffled")]
     wide = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from chromium import BINARY, browser
+from reading import bars_of
 from serving import served
 from test_app import page, text_of
 from tiny_run import make_run
@@ -65,16 +65,23 @@ def test_a_waterfall_of_many_parts_still_ends_at_the_result(
 ) -> None:
     page(wide.root, "overview", monkeypatch)
     import dashboard_bars as bars
-    from dashboard_charts import PARTS
+    from dashboard_tones import PARTS
 
     from guided_refine.explain.text import explain_user
 
     item = explain_user(wide.root, "u1", k=1)["recommendations"][0]
-    rows = bars.waterfall(item["parts"], item["score"], total="score")["layer"][1]["data"]["values"]
-    assert len(rows) <= PARTS + 3 and rows[-1]["label"] == "= score"
-    assert rows[-2]["end"] == pytest.approx(item["score"], abs=1e-4)
-    for one, following in itertools.pairwise(rows[:-1]):
-        assert following["start"] == one["end"]
+    rows = bars_of(bars.waterfall(item["parts"], item["score"], total="score"))
+    assert len(rows) <= PARTS + 3 and rows[-1][0] == "= score"
+    values = [float(number.replace("−", "-")) for _, number, _, _ in rows]
+    assert sum(values[:-1]) == pytest.approx(values[-1], abs=5e-4 * len(rows))
+    # The end that a bar leads to is where the next one starts; the last is where the whole ends.
+    left, right = rows[-1][2:]
+    at, result = (left, right) if values[-1] >= 0 else (right, left)
+    for value, (_, _, low, high) in zip(values[:-1], rows[:-1], strict=True):
+        start, end = (low, high) if value >= 0 else (high, low)
+        assert start == pytest.approx(at, abs=0.02)
+        at = end
+    assert at == pytest.approx(result, abs=0.02)
 
 
 def test_a_user_without_history_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def test_of_many_attributes_the_most_important_are_drawn(charts: Any, found: dic
 def test_a_dark_page_gets_no_colour_of_a_light_one(
     charts: Any, found: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = sys.modules["dashboard_charts"]
+    plain = sys.modules["dashboard_tones"]
     told = {}
     for tones in (plain.LIGHT, plain.DARK):
         for module in (plain, charts):

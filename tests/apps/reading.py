@@ -1,0 +1,46 @@
+"""What pages say in HTML, read back: short tables and rows of bars. Only well-formed HTML can be read."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import pandas as pd
+from streamlit.testing.v1 import AppTest
+
+
+def parts_of(app: AppTest) -> list[str]:
+    """The HTML blocks of a page that are tables or charts."""
+    found = [str(block.proto.body) for block in app.get("html")]  # type: ignore[attr-defined]
+    return [body for body in found if not body.startswith("<style>")]
+
+
+def tables_of(app: AppTest) -> list[pd.DataFrame]:
+    """The short tables of a page, whole numbers as numbers."""
+    return [read_table(body) for body in parts_of(app) if body.startswith("<table")]
+
+
+def read_table(body: str) -> pd.DataFrame:
+    """One table of HTML."""
+    root = ElementTree.fromstring(body)
+    heads = ["".join(cell.itertext()) for cell in root.iter("th")]
+    lines = [["".join(cell.itertext()) for cell in row.iter("td")] for row in root.iter("tr")]
+    rows = pd.DataFrame([line for line in lines if line], columns=heads)
+    for column in rows:
+        if rows[column].str.fullmatch(r"\d+").all():
+            rows[column] = rows[column].astype(int)
+    return rows
+
+
+def bars_of(chart: str) -> list[tuple[str, str, float, float]]:
+    """Name, number, left and right end (per cent) of the bar of each row of a chart of bars."""
+    found = []
+    for row in ElementTree.fromstring(chart).iter("div"):
+        if row.get("class") != "gr-row":
+            continue
+        name = next(s for s in row if s.get("class") == "gr-name").text or ""
+        bar = next(m for m in row.iter("i") if "gr-bar" in str(m.get("class")))
+        left, width = (float(x) for x in re.findall(r"(?:left|width):([-\d.e]+)%", str(bar.get("style"))))
+        number = next(row.iter("b")).text or ""
+        found.append((name, number, left, left + width))
+    return found
