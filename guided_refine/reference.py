@@ -173,6 +173,10 @@ def _dataset(folder: Path, kept: dict[str, Any], data: Path | str | None, progre
         if data is None:
             path = config.data.path
             source = None if path is None else resolve_data_path(path, Path.cwd())
+            if source is not None and not source.exists():
+                raise InputError(
+                    f"{source} does not exist; set GUIDED_REFINE_DATA to the folder that holds {path}"
+                )
             data = Path(scratch) / "data"
             prepare(config.data.reader, source, data, options=config.data, name=name, progress=progress)
         dataset = split_data(Path(data), config)

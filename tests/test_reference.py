@@ -49,6 +49,16 @@ def test_no_history_and_no_id_travels(run: RunFolder, kept: Path) -> None:
     assert not any(f'"{name}"' in text for name in [*model.item_ids, *model.user_ids])
 
 
+def test_missing_data_are_named_with_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GUIDED_REFINE_DATA", str(tmp_path))
+    assert main(["evaluate", str(COMMITTED / "ml1m_bert4rec")]) == 2
+    assert capsys.readouterr().err == (
+        f"guided-refine: {tmp_path / 'ml_1m'} does not exist; set GUIDED_REFINE_DATA to the folder that holds ml_1m\n"
+    )
+
+
 def test_evaluate_takes_a_reference(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(kept), "--quiet"]) == 0
     assert "same" in capsys.readouterr().out
