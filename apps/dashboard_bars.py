@@ -7,8 +7,7 @@ text from outside is escaped here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import streamlit as st
+from dashboard_scale import Scale
 from dashboard_tones import PARTS, hue, tones
 
 from guided_refine.explain.text import shortened
@@ -43,42 +43,6 @@ def style() -> str:
 def draw(page: str) -> None:
     """Put a chart on the page, as wide as its place."""
     st.html(page)
-
-
-# ------------------------------------------------------------------------------------------------ scale
-
-
-@dataclass(frozen=True)
-class Scale:
-    """From numbers to per cent of a track's width."""
-
-    low: float
-    high: float
-
-    @classmethod
-    def over(cls, numbers: Iterable[float]) -> Scale:
-        """A scale that holds these numbers and zero."""
-        every = [0.0, *numbers]
-        low, high = min(every), max(every)
-        return cls(low, high if high > low else low + 1.0)
-
-    def at(self, value: float) -> float:
-        """Place of a number, 0 to 100."""
-        return round(100 * (value - self.low) / (self.high - self.low), 3)
-
-    def span(self, one: float, other: float) -> str:
-        """Style of what lies between two numbers."""
-        left, right = sorted((self.at(one), self.at(other)))
-        return f"left:{left:.4g}%;width:{right - left:.4g}%"
-
-    def ticks(self) -> list[float]:
-        """Three to seven round numbers within the scale."""
-        power = 10.0 ** np.ceil(np.log10(self.high - self.low))
-        for step in (power, power / 2, power / 5, power / 10, power / 20):
-            first, last = np.ceil(self.low / step - 1e-9), np.floor(self.high / step + 1e-9)
-            if last - first >= 2:
-                break
-        return [float(n * step) + 0.0 for n in np.arange(first, last + 1)]
 
 
 def _mark(kind: str, place: str, content: str = "") -> str:

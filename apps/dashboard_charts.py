@@ -8,8 +8,7 @@ import pandas as pd
 import streamlit as st
 from dashboard_tones import hue
 
-from guided_refine.reporting.palette import BLUE, FOR, ORANGE, SKY, VARIANTS
-from guided_refine.reporting.style import label
+from guided_refine.reporting.palette import BLUE, ORANGE, SKY
 
 
 def draw(spec: dict[str, Any]) -> None:
@@ -30,27 +29,6 @@ def name(field: str, **more: Any) -> dict[str, Any]:
 def values(rows: pd.DataFrame) -> dict[str, Any]:
     """A table as a chart's data; what is missing is null."""
     return {"values": rows.astype(object).where(rows.notna(), None).to_dict("records")}
-
-
-def lines(rows: pd.DataFrame, x: str, y: str, colour: str, *, x_title: str, y_title: str) -> dict[str, Any]:
-    """One line per value of `colour`, in the colour of the variant where it names one."""
-    names = list(dict.fromkeys(rows[colour]))
-    series = [label(str(n), 99) for n in names]
-    hues = [hue(VARIANTS.get(str(n), FOR)) for n in names]
-    legend = {"title": None, "orient": "top", "columns": 2, "labelLimit": 130} if len(series) > 1 else None
-    return {
-        "height": 360,
-        "data": values(rows[[x, y]].assign(series=rows[colour].map(dict(zip(names, series, strict=True))))),
-        "mark": {"type": "line", "strokeWidth": 2},
-        "encoding": {
-            "x": number(x, title=x_title, axis={"tickMinStep": 1}),
-            "y": number(y, title=y_title, scale={"zero": False}),
-            "color": name(
-                "series", sort=series, scale={"domain": series, "range": hues}, title=None, legend=legend
-            ),
-            "tooltip": [name("series"), number(x), number(y, format=".4f")],
-        },
-    }
 
 
 def beside_each_other(rows: pd.DataFrame, metric: str, runs: list[str]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 python experiments/note_try.py RUN... [--note "..."]
 
 adds one line per trained (or stopped) unit of each run folder to experiments/tries.csv: the settings that are not the
-package's defaults, validation NDCG@10, epochs, seconds. A line that stands there already, with the same note, is replaced: what the
-code did otherwise then belongs into the note. The runs come from
+package's defaults, validation NDCG@10, epochs, seconds. A line that stands there already, with the same note, is
+replaced: what the code did otherwise then belongs into the note. The runs come from
 `guided-refine train CONFIG --set ... --out RUN`, which does not read the test part.
 """
 

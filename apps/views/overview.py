@@ -3,8 +3,8 @@
 from typing import Any
 
 import dashboard_bars as bars
-import dashboard_charts as charts
 import dashboard_data as data
+import dashboard_lines as lines
 import dashboard_ui as ui
 import pandas as pd
 import streamlit as st
@@ -150,8 +150,8 @@ def curves(folder: RunFolder) -> None:
         rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
         measured = [c for c in rows.columns if "ndcg" in c] or [c for c in rows.columns if "loss" in c]
         if measured and "epoch" in rows:
-            charts.draw(
-                charts.lines(
+            bars.draw(
+                lines.lines(
                     rows,
                     "epoch",
                     measured[0],
@@ -171,8 +171,8 @@ def curves(folder: RunFolder) -> None:
         step = "step" if "step" in tuning else tuning.columns[0]
         losses = [c for c in tuning.columns if c != step and pd.api.types.is_numeric_dtype(tuning[c])]
         picked = st.selectbox("Curve", losses, format_func=ui.readable)
-        charts.draw(
-            charts.lines(
+        bars.draw(
+            lines.lines(
                 tuning[[step, picked]]
                 .dropna()
                 .rename(columns={picked: "value", step: "step"})

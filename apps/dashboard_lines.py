@@ -1,0 +1,62 @@
+"""Lines over steps: an SVG that stretches with the page, and labels beside it that do not.
+
+Streamlit takes SVG out of a page's HTML, so it comes as a picture; only numbers and colours of ours are in it.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from html import escape
+
+import pandas as pd
+from dashboard_scale import Scale
+from dashboard_tones import hue
+
+from guided_refine.reporting.palette import FOR, VARIANTS
+from guided_refine.reporting.style import label
+
+
+def lines(rows: pd.DataFrame, x: str, y: str, colour: str, *, x_title: str, y_title: str) -> str:
+    """One line per value of `colour`, in the colour of the variant where it names one; `x` counts epochs or steps."""
+    rows = rows.dropna(subset=[x, y])
+    across, up = Scale.between(rows[x]), Scale.between(rows[y], room=0.05)
+    keys, drawn, told_all = [], [], []
+    for name, series in rows.groupby(colour, sort=False):
+        told, shade = label(str(name), 99), hue(VARIANTS.get(str(name), FOR))
+        best = series.loc[series[y].idxmax()]
+        said = f"{told}: highest {best[y]:.4f} at {x} {best[x]:g}, last {series[y].iloc[-1]:.4f} at {series[x].iloc[-1]:g}"
+        points = " ".join(
+            f"{across.at(a):.4g},{100 - up.at(b):.4g}" for a, b in zip(series[x], series[y], strict=True)
+        )
+        keys.append(
+            f'<span title="{escape(said)}"><i class="gr-key" style="background:{shade}"></i>{escape(told)}</span>'
+        )
+        told_all.append(said)
+        drawn.append(
+            f'<polyline points="{points}" fill="none" stroke="{shade}" stroke-width="2" stroke-linejoin="round" '
+            'vector-effect="non-scaling-stroke"/>'
+        )
+    picture = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="100%" height="100%" viewBox="0 0 100 100" '
+        f'preserveAspectRatio="none">{"".join(drawn)}</svg>'
+    )
+    source = f"data:image/svg+xml;base64,{b64encode(picture.encode()).decode()}"
+    levels = "".join(
+        f'<i class="gr-level" style="bottom:{up.at(tick):.4g}%"><span>{_short(tick)}</span></i>'
+        for tick in up.ticks()
+    )
+    steps = "".join(
+        f'<i class="gr-step" style="left:{across.at(tick):.4g}%">{tick:g}</i>'
+        for tick in across.ticks()
+        if tick == round(tick)
+    )
+    legend = f'<div class="gr-legend">{"".join(keys)}</div>' if len(keys) > 1 else ""
+    image = f'<img alt="{escape("; ".join(told_all))}" src="{source}"/>'
+    return (
+        f'<div class="gr">{legend}<div class="gr-title">{escape(y_title)}</div>'
+        f'<div class="gr-plot">{levels}{steps}{image}</div><div class="gr-title">{escape(x_title)}</div></div>'
+    )
+
+
+def _short(tick: float) -> str:
+    return f"{tick:.4g}".replace("-", "−")
