@@ -22,6 +22,8 @@ from guided_refine.explain.text import shortened
 from guided_refine.explain.words import COLLABORATIVE
 from guided_refine.reporting.palette import AGAINST, VARIANTS
 
+# As few numbers on a wide page as on a phone.
+TENTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 SHEET = Path(__file__).with_name("bars.css")
 
 
@@ -59,7 +61,7 @@ def _row(name: str, track: str, said: str, number: str = "") -> str:
 
 
 def _axis(scale: Scale, ticks: Sequence[float], title: str, *, number: bool) -> str:
-    marks = "".join(_mark("gr-tick", f"left:{scale.at(t):.4g}%", f"{t:g}".replace("-", "−")) for t in ticks)
+    marks = "".join(_mark("gr-tick", f"left:{scale.at(t):.4g}%", _signs(f"{t:g}")) for t in ticks)
     side = '<span class="gr-number"></span>' if number else ""
     return (
         f'<div class="gr-row gr-axis"><span class="gr-name"></span><span class="gr-track">{marks}</span>{side}</div>'
@@ -168,25 +170,99 @@ def profile(rows: pd.DataFrame, *, mine: str) -> str:
         score = f"{row['score']:.2f}" if known else "–"
         said = f"{row['label']}: {mine} {score}, median of the catalog {row['median']:.2f}"
         drawn.append(_row(str(row["label"]), "".join(marks), said, score))
-    axis = _axis(scale, [0, 0.2, 0.4, 0.6, 0.8, 1], "score, 0 to 1", number=True)
+    axis = _axis(scale, TENTHS, "score, 0 to 1", number=True)
     return _chart("gr-profile", *drawn, axis)
 
 
 def gains(rows: pd.DataFrame, metric: str) -> str:
     """Difference to the base with its interval, one row per variant; columns label, variant, mean, lower, upper."""
-    scale = Scale.over(rows[["mean", "lower", "upper"]].to_numpy(dtype=float).ravel().tolist())
+    shades = {name: hue(VARIANTS.get(name, tones().ink)) for name in rows["variant"]}
+    return intervals(
+        rows, f"{metric}, difference to base", by="variant", shades=shades, zero=True, digits="+.4f"
+    )
+
+
+def intervals(
+    rows: pd.DataFrame, title: str, *, by: str, shades: dict[str, str], zero: bool, digits: str
+) -> str:
+    """Points with their intervals; columns label, mean, lower, upper, and `by`, which says the colour.
+
+    Rows that follow each other with one label stand together under it; a legend says whose colours they have. `zero`: the
+    scale holds zero, which is marked.
+    """
+    every = rows[["mean", "lower", "upper"]].to_numpy(dtype=float).ravel()
+    every = every[~np.isnan(every)]
+    scale = Scale.over(every.tolist()) if zero else Scale.between(every.tolist() or [0.0], room=0.03)
+    line_at_zero = _mark("gr-zero", f"left:{scale.at(0.0):.4g}%") if zero else ""
+    drawn, before = [], None
+    for row in rows.to_dict("records"):
+        shade = shades[row[by]]
+        marks = [line_at_zero]
+        if pd.notna(row["lower"]):
+            marks.append(_mark("gr-line", f"{scale.span(row['lower'], row['upper'])};background:{shade}"))
+        marks.append(_mark("gr-dot", f"left:{scale.at(row['mean']):.4g}%;background:{shade}"))
+        number, low, high = (_signs(format(row[c], digits)) for c in ("mean", "lower", "upper"))
+        whose = "" if row[by] == row["label"] else f", {row[by]}"
+        said = f"{row['label']}{whose}: {number}, interval {low} to {high}"
+        drawn.append(_row("" if row["label"] == before else str(row["label"]), "".join(marks), said, number))
+        before = row["label"]
+    together = rows["label"].duplicated().any()
+    axis = _axis(scale, scale.ticks(), title, number=True)
+    return _chart(
+        "gr-gains gr-close" if together else "gr-gains", _legend(shades) if together else "", *drawn, axis
+    )
+
+
+def ranges(rows: pd.DataFrame, shades: dict[str, str]) -> str:
+    """Where scores lie, a row per attribute and source: thin the middle 80 %, thick the middle half, a dot at the median.
+
+    Columns label, source, p10, p25, median, p75, p90; `shades`: the colour of each source.
+    """
+    scale = Scale(0.0, 1.0)
+    drawn, before = [], None
+    for row in rows.to_dict("records"):
+        shade = shades[row["source"]]
+        marks = (
+            _mark("gr-thin", f"{scale.span(row['p10'], row['p90'])};background:{shade}")
+            + _mark("gr-thick", f"{scale.span(row['p25'], row['p75'])};background:{shade}")
+            + _mark("gr-dot", f"left:{scale.at(row['median']):.4g}%;background:{shade}")
+        )
+        told = ", ".join(f"{c} {row[c]:.2f}" for c in ("p10", "p25", "median", "p75", "p90"))
+        said = f"{row['label']}, {row['source']}: {told}"
+        name = "" if row["label"] == before else str(row["label"])
+        drawn.append(_row(name, marks, said, f"{row['median']:.2f}"))
+        before = row["label"]
+    axis = _axis(scale, TENTHS, "score, 0 to 1", number=True)
+    return _chart("gr-profile gr-close", _legend(shades) if len(shades) > 1 else "", *drawn, axis)
+
+
+def swarm(rows: list[tuple[str, list[tuple[float, float, float | None]]]], title: str) -> str:
+    """A row of points per attribute: value, height within the row (-0.4 to 0.4) and a score that makes the point fuller.
+
+    A score is 0 to 1, or None where there is none.
+    """
+    scale = Scale.over(value for _, points in rows for value, _, _ in points)
     zero = _mark("gr-zero", f"left:{scale.at(0.0):.4g}%")
     drawn = []
-    for row in rows.to_dict("records"):
-        colour = hue(VARIANTS.get(row["variant"], tones().ink))
-        line = _mark("gr-line", f"{scale.span(row['lower'], row['upper'])};background:{colour}")
-        dot = _mark("gr-dot", f"left:{scale.at(row['mean']):.4g}%;background:{colour}")
-        said = f"{row['label']}: {row['mean']:+.4f}, interval {row['lower']:+.4f} to {row['upper']:+.4f}"
-        drawn.append(
-            _row(str(row["label"]), zero + line + dot, said, f"{row['mean']:+.4f}".replace("-", "−"))
+    for name, points in rows:
+        marks = "".join(
+            f'<i class="gr-point{"" if score is not None else " gr-none"}" '
+            f'style="left:{scale.at(value):.4g}%;top:{50 + 100 * height:.4g}%'
+            f'{"" if score is None else f";opacity:{0.15 + 0.85 * score:.2f}"}" title="{escape(name)} {value:+.3f}"></i>'
+            for value, height, score in points
         )
-    axis = _axis(scale, scale.ticks(), f"{metric}, difference to base", number=True)
-    return _chart("gr-gains", *drawn, axis)
+        drawn.append(_row(name, zero + marks, name))
+    legend = '<span><i class="gr-key gr-raises"></i>full: the item scores high on it, pale: low</span>'
+    axis = _axis(scale, scale.ticks(), title, number=False)
+    return _chart("gr-swarm", f'<div class="gr-legend">{legend}</div>', *drawn, axis)
+
+
+def _legend(shades: dict[str, str]) -> str:
+    keys = "".join(
+        f'<span><i class="gr-key" style="background:{shade}"></i>{escape(str(name))}</span>'
+        for name, shade in shades.items()
+    )
+    return f'<div class="gr-legend">{keys}</div>'
 
 
 def _kind(part: dict[str, Any]) -> str:
@@ -196,7 +272,11 @@ def _kind(part: dict[str, Any]) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
+    return _signs(f"{value:+.3f}")
+
+
+def _signs(number: str) -> str:
+    return number.replace("-", "−")
 
 
 def _beside(scale: Scale, end: float, value: float) -> str:
@@ -204,28 +284,3 @@ def _beside(scale: Scale, end: float, value: float) -> str:
     side = "left" if value >= 0 else "right"
     place = scale.at(end) if value >= 0 else 100 - scale.at(end)
     return f'<b class="gr-value" style="{side}:calc({place:.4g}% + 4px)">{_signed(value)}</b>'
-
-
-# ------------------------------------------------------------------------------------------------ tables
-
-
-def table(rows: pd.DataFrame, *, text: str = "item") -> str:
-    """A short table whose long column, `text`, breaks where the page is narrow; numbers stand to the right."""
-    heads = [f"<th{_align(rows[column])}>{escape(str(column))}</th>" for column in rows.columns]
-    lines = []
-    for line in rows.itertuples(index=False):
-        cells = "".join(
-            f"<td{_align(rows[column], 'gr-text' if column == text else '')}>{escape(_cell(value))}</td>"
-            for column, value in zip(rows.columns, line, strict=True)
-        )
-        lines.append(f"<tr>{cells}</tr>")
-    return f'<table class="gr-table"><thead><tr>{"".join(heads)}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
-
-
-def _align(column: pd.Series, kind: str = "") -> str:
-    classes = " ".join(c for c in (kind, "gr-right" if pd.api.types.is_numeric_dtype(column) else "") if c)
-    return f' class="{classes}"' if classes else ""
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value)

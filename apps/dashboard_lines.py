@@ -6,6 +6,7 @@ Streamlit takes SVG out of a page's HTML, so it comes as a picture; only numbers
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import pandas as pd
@@ -16,17 +17,33 @@ from guided_refine.reporting.palette import FOR, VARIANTS
 from guided_refine.reporting.style import label
 
 
-def lines(rows: pd.DataFrame, x: str, y: str, colour: str, *, x_title: str, y_title: str) -> str:
-    """One line per value of `colour`, in the colour of the variant where it names one; `x` counts epochs or steps."""
+def lines(
+    rows: pd.DataFrame,
+    x: str,
+    y: str,
+    series: str,
+    *,
+    x_title: str,
+    y_title: str,
+    shades: Mapping[str, str] | None = None,
+    whole: bool = True,
+    within: Sequence[float] = (),
+) -> str:
+    """One line per value of `series`; `whole`: x counts something, so only whole numbers stand below it.
+
+    `shades`: the colour of each series, by default of the variant that it names; `within`: more values that the scale of
+    y has to hold.
+    """
+    shades = shades or {name: hue(VARIANTS.get(name, FOR)) for name in map(str, rows[series])}
     rows = rows.dropna(subset=[x, y])
-    across, up = Scale.between(rows[x]), Scale.between(rows[y], room=0.05)
+    across, up = Scale.between(rows[x]), Scale.between([*rows[y], *within], room=0.05)
     keys, drawn, told_all = [], [], []
-    for name, series in rows.groupby(colour, sort=False):
-        told, shade = label(str(name), 99), hue(VARIANTS.get(str(name), FOR))
-        best = series.loc[series[y].idxmax()]
-        said = f"{told}: highest {best[y]:.4f} at {x} {best[x]:g}, last {series[y].iloc[-1]:.4f} at {series[x].iloc[-1]:g}"
+    for name, line in rows.groupby(series, sort=False):
+        told, shade = label(str(name), 99), shades[str(name)]
+        best, last = line.loc[line[y].idxmax()], line.iloc[-1]
+        said = f"{told}: highest {best[y]:.4f} at {x} {best[x]:g}, last {last[y]:.4f} at {last[x]:g}"
         points = " ".join(
-            f"{across.at(a):.4g},{100 - up.at(b):.4g}" for a, b in zip(series[x], series[y], strict=True)
+            f"{across.at(a):.4g},{100 - up.at(b):.4g}" for a, b in zip(line[x], line[y], strict=True)
         )
         keys.append(
             f'<span title="{escape(said)}"><i class="gr-key" style="background:{shade}"></i>{escape(told)}</span>'
@@ -48,7 +65,7 @@ def lines(rows: pd.DataFrame, x: str, y: str, colour: str, *, x_title: str, y_ti
     steps = "".join(
         f'<i class="gr-step" style="left:{across.at(tick):.4g}%">{tick:g}</i>'
         for tick in across.ticks()
-        if tick == round(tick)
+        if not whole or tick == round(tick)
     )
     legend = f'<div class="gr-legend">{"".join(keys)}</div>' if len(keys) > 1 else ""
     image = f'<img alt="{escape("; ".join(told_all))}" src="{source}"/>'

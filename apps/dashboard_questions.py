@@ -3,6 +3,7 @@
 from typing import Any
 
 import dashboard_bars as bars
+import dashboard_tables as tables
 import dashboard_ui as ui
 import pandas as pd
 import streamlit as st
@@ -140,7 +141,7 @@ def _what_if(person: Person, k: int, items: list[dict[str, Any]], catalog: Catal
                 "moved": [_moved(item.get("rank_now", item["rank"]) - item["rank"]) for item in found],
             }
         )
-        bars.draw(bars.table(rows))
+        tables.table(rows)
         if not asked:
             st.caption("Move a slider: this list is ranked anew at once.")
             return

@@ -42,7 +42,7 @@ class Scale:
     def ticks(self) -> list[float]:
         """Three to seven round numbers within the scale."""
         power = 10.0 ** np.ceil(np.log10(self.high - self.low))
-        for step in (power, power / 2, power / 5, power / 10, power / 20):
+        for step in (power, power / 2, power / 5, power / 10, power / 20, power / 50):
             first, last = np.ceil(self.low / step - 1e-9), np.floor(self.high / step + 1e-9)
             if last - first >= 2:
                 break

@@ -1,4 +1,4 @@
-"""The colours of the dashboard's charts, on a light page and on a dark one, and how much room names get."""
+"""The colours of the dashboard's charts, on a light page and on a dark one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import streamlit as st
 from guided_refine.dashboard import DARK_PAGE
 from guided_refine.reporting.palette import BLACK, BLUE, FOR, GREY, PALE
 
-LABELS = 150
-"""Pixels that a name may take beside a chart; the whole name stands where one points."""
 PARTS = 14
 """So many parts of a score are drawn each for itself."""
 

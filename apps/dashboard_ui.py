@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-import dashboard_bars as bars
 import dashboard_data as data
+import dashboard_tables as tables
 import pandas as pd
 import streamlit as st
 
@@ -62,11 +62,6 @@ def title_of(row: dict[str, Any]) -> str:
     return str(row["title"] or row["item_id"])
 
 
-def table_height(rows: int) -> int:
-    """Pixels that a table of so many rows takes without a bar to scroll."""
-    return 35 * (rows + 1) + 3
-
-
 def ranked_list(
     ids: list[str], others: list[str], names: dict[str, str], upcoming: dict[str, Any] | None = None
 ) -> None:
@@ -84,7 +79,7 @@ def ranked_list(
             "note": [mark(item) for item in ids],
         }
     )
-    bars.draw(bars.table(rows))
+    tables.table(rows)
 
 
 def nothing_yet(what: str, folder: RunFolder) -> None:

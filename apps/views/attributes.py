@@ -1,19 +1,23 @@
 """What the scores look like: distributions before and after tuning, flat or redundant ones, agreement with truth."""
 
 import shlex
+from collections.abc import Iterable
 from typing import Any
 
-import dashboard_charts as charts
+import dashboard_bars as bars
 import dashboard_data as data
-import dashboard_score_charts as score_charts
+import dashboard_lines as lines
+import dashboard_tables as tables
 import dashboard_trial_charts as trial_charts
 import dashboard_ui as ui
 import numpy as np
 import pandas as pd
 import streamlit as st
+from dashboard_tones import hue
 
 from guided_refine.evaluation.truth import AVERAGE
 from guided_refine.explain.trial_report import findings, read_trial, verdict
+from guided_refine.reporting.palette import SOURCES
 from guided_refine.runfolder import RunFolder
 
 DETAILS = {
@@ -41,7 +45,14 @@ DETAILS = {
 }
 BINS = 24
 CLOSE = 12
+SHOWN = 24  # rows of a table before it scrolls
 QUANTILES = {"p10": 0.1, "p25": 0.25, "median": 0.5, "p75": 0.75, "p90": 0.9}
+
+
+def shades(sources: Iterable[str]) -> dict[str, str]:
+    """Colours of where scores come from, by their readable names."""
+    found = set(sources)
+    return {ui.readable(name): hue(colour) for name, colour in SOURCES.items() if name in found}
 
 
 @st.cache_data(show_spinner=False, max_entries=4)
@@ -51,8 +62,13 @@ def _ranges(_scores: dict[str, pd.DataFrame], path: str, content: str) -> pd.Dat
     for source, wide in _scores.items():
         found = wide.quantile(list(QUANTILES.values())).T.set_axis(list(QUANTILES), axis=1)
         labels = [ui.readable(str(a)) for a in found.index]
-        frames.append(found.assign(attribute=found.index, label=labels, source=source))
-    return pd.concat(frames, ignore_index=True)
+        frames.append(found.assign(attribute=found.index, label=labels, source=ui.readable(source)))
+    # An attribute's sources stand together.
+    names = list(next(reversed(_scores.values())).columns)
+    together = pd.concat(frames, ignore_index=True)
+    return together.sort_values(
+        "attribute", kind="stable", key=lambda c: c.map(names.index), ignore_index=True
+    )
 
 
 @st.cache_data(show_spinner=False, max_entries=8)
@@ -70,7 +86,7 @@ def _correlations(_wide: pd.DataFrame, path: str, content: str, source: str) -> 
 
 
 def binned(scores: dict[str, pd.DataFrame], attribute: str) -> pd.DataFrame:
-    """Shares of items per bin: columns source, middle, share."""
+    """Shares of items per bin: columns source, score (the middle of a bin), share."""
     edges = np.linspace(0, 1, BINS + 1)
     out = []
     for source, wide in scores.items():
@@ -78,7 +94,11 @@ def binned(scores: dict[str, pd.DataFrame], attribute: str) -> pd.DataFrame:
             continue
         counts, _ = np.histogram(wide[attribute].dropna().clip(0, 1), edges)
         middle = (edges[1:] + edges[:-1]) / 2
-        out.append(pd.DataFrame({"source": source, "middle": middle, "share": counts / max(counts.sum(), 1)}))
+        out.append(
+            pd.DataFrame(
+                {"source": ui.readable(source), "score": middle, "share": counts / max(counts.sum(), 1)}
+            )
+        )
     return pd.concat(out, ignore_index=True)
 
 
@@ -112,12 +132,24 @@ def distributions(folder: RunFolder, scores: dict[str, pd.DataFrame]) -> None:
     path = folder.score_table
     left, right = st.columns([3, 2])
     with left:
-        charts.draw(score_charts.ranges(_ranges(scores, str(path), data.content(path))))
+        bars.draw(bars.ranges(_ranges(scores, str(path), data.content(path)), shades(scores)))
         st.caption("Thin: the middle 80 % of the items; thick: the middle half; dot: the median.")
     with right:
         names = list(next(reversed(scores.values())).columns)
         attribute = st.selectbox("One attribute in full", names, format_func=ui.readable, key="in full")
-        charts.draw(score_charts.histogram(binned(scores, attribute)))
+        bins = binned(scores, attribute)
+        bars.draw(
+            lines.lines(
+                bins,
+                "score",
+                "share",
+                "source",
+                x_title="score, 0 to 1",
+                y_title="share of items",
+                shades=shades(scores),
+                whole=False,
+            )
+        )
 
 
 def redundancy(folder: RunFolder, scores: dict[str, pd.DataFrame]) -> None:
@@ -139,7 +171,7 @@ def redundancy(folder: RunFolder, scores: dict[str, pd.DataFrame]) -> None:
         return
     left, right = st.columns([5, 4])
     with left:
-        charts.draw(score_charts.heat_map(matrix))
+        bars.draw(tables.heat_map(matrix))
         st.caption("Rank correlation over items. Two attributes near 1 or -1 say the same in other words.")
     with right:
         one, other = np.triu_indices(len(matrix), k=1)
@@ -152,12 +184,7 @@ def redundancy(folder: RunFolder, scores: dict[str, pd.DataFrame]) -> None:
         ).dropna()
         pairs = pairs.iloc[np.argsort(-pairs["correlation"].abs().to_numpy(), kind="stable")].head(CLOSE)
         st.markdown("**Closest pairs**")
-        st.dataframe(
-            pairs,
-            hide_index=True,
-            height=ui.table_height(len(pairs)),
-            column_config={"correlation": st.column_config.NumberColumn(format="%+.2f", width=90)},
-        )
+        tables.table(pairs, text="", formats={"correlation": "+.2f"})
 
 
 def truth(answer: dict[str, Any]) -> None:
@@ -177,19 +204,22 @@ def truth(answer: dict[str, Any]) -> None:
     )
     rows = rows.dropna(subset=[measure]).assign(
         label=lambda r: r["attribute"].map(ui.readable),
-        value=lambda r: r[measure],
+        mean=lambda r: r[measure],
         lower=lambda r: r[f"{measure}_lower"],
         upper=lambda r: r[f"{measure}_upper"],
     )
     average = rows["attribute"] == AVERAGE
     order = [s for s in ("bag_of_words", "untuned", "tuned") if s in set(rows[average]["source"])]
     for column, source in zip(st.columns(max(len(order), 1)), order, strict=False):
-        mean = rows[average & (rows["source"] == source)].iloc[0]
+        over_all = rows[average & (rows["source"] == source)].iloc[0]
         with column:
-            st.metric(f"{ui.readable(source)}, mean over attributes", f"{mean['value']:.3f}", border=True)
-            st.caption(f"95 % interval {mean['lower']:.3f} to {mean['upper']:.3f}")
+            st.metric(f"{ui.readable(source)}, mean over attributes", f"{over_all['mean']:.3f}", border=True)
+            st.caption(f"95 % interval {over_all['lower']:.3f} to {over_all['upper']:.3f}")
     rows = rows[~average]
-    charts.draw(score_charts.truth(rows, measure, measures[measure]))
+    colours = shades(rows["source"])
+    together = rows.sort_values("attribute", kind="stable", key=lambda c: c.map(list(dict.fromkeys(c)).index))
+    shown = together.assign(source=together["source"].map(ui.readable))
+    bars.draw(bars.intervals(shown, measures[measure], by="source", shades=colours, zero=False, digits=".3f"))
     st.caption("Points: agreement over items; lines: 95 % bootstrap intervals.")
 
 
@@ -205,7 +235,7 @@ def explained(folder: RunFolder) -> None:
     left, right = st.columns(2)
     for column, kind, title in ((left, "deletion", "taken away"), (right, "insertion", "put back")):
         with column:
-            charts.draw(trial_charts.curve(found, kind))
+            bars.draw(trial_charts.curve(found, kind))
             st.caption(
                 f"The score of the first item while its attributes are {title}; {'lower' if column is left else 'higher'} "
                 "than in random order is better."
@@ -227,7 +257,7 @@ def _in_detail(found: dict[str, Any]) -> None:
         if shown == "Pairs" and not found["interactions"]:
             st.caption("Interactions are not computed beyond 12 attributes.")
             return
-        charts.draw(draw(found))
+        bars.draw(draw(found))
         count = len(found["importance"])
         some = f" The {trial_charts.MOST} that do most of {count}." if count > trial_charts.MOST else ""
         st.caption(caption + ("" if shown == "Pairs" else some))
@@ -247,10 +277,7 @@ def main() -> None:
     distributions(folder, scores)
     rows = facts(scores, summary)
     columns = [c for c in rows.columns if c not in ("attribute", "beware")]
-    formats: dict[str, Any] = {c: st.column_config.NumberColumn(format="%.3f", width=95) for c in columns}
-    st.dataframe(
-        rows, hide_index=True, column_config=formats | {"beware": st.column_config.Column(width=190)}
-    )
+    tables.table(rows, text="beware", formats=dict.fromkeys(columns, ".3f"), most=SHOWN)
     st.caption(
         "sd: standard deviation over items; rank corr.: of the scores before tuning with those after it."
     )

@@ -2,18 +2,22 @@
 
 from pathlib import Path
 
-import dashboard_charts as charts
+import dashboard_bars as bars
 import dashboard_compare as compare
 import dashboard_data as data
 import dashboard_people as people
+import dashboard_tables as tables
 import dashboard_ui as ui
 import pandas as pd
 import streamlit as st
 from dashboard_compare import Other
+from dashboard_tones import hue
 
 from guided_refine.errors import InputError
+from guided_refine.reporting.palette import BLUE, GREEN, ORANGE, PINK, SKY
 
 MOST = 4
+HUES = (BLUE, ORANGE, GREEN, PINK, SKY)
 
 
 def choose(folder: ui.RunFolder) -> list[Path]:
@@ -87,7 +91,12 @@ def numbers(runs: list[Other]) -> None:
     rows = compare.table(runs, metric)
     rows["label"] = [_model(b, v) for b, v in zip(rows["backbone"], rows["variant"], strict=True)]
     shown = [run.name for run in runs if run.name in set(rows["run"])]
-    charts.draw(charts.beside_each_other(rows, ui.metric_name(metric), shown))
+    beside = rows.rename(columns={"value": "mean"}).sort_values(
+        "label", kind="stable", key=lambda c: c.map(list(dict.fromkeys(rows["label"])).index)
+    )
+    shades = dict(zip(shown, map(hue, HUES), strict=False))
+    name = ui.metric_name(metric)
+    bars.draw(bars.intervals(beside, name, by="run", shades=shades, zero=False, digits=".4f"))
     st.caption("Points: means over users (and seeds); lines: 95 % intervals from a bootstrap over users.")
     changes = {run.name: compare.differences(runs[0], run, metric) for run in runs[1:]}
     lines = []
@@ -100,7 +109,7 @@ def numbers(runs: list[Other]) -> None:
             if change is not None:
                 line[f"{name} less this run"] = _change(change, backbone, variant)
         lines.append(line)
-    st.dataframe(pd.DataFrame(lines), hide_index=True)
+    tables.table(pd.DataFrame(lines), text="model")
 
 
 def _model(backbone: str, variant: str) -> str:
@@ -122,7 +131,7 @@ def settings(runs: list[Other]) -> None:
     if rows.empty:
         st.caption("None: all values of the configs are the same.")
         return
-    st.dataframe(rows, hide_index=True)
+    tables.table(rows, text="setting")
 
 
 def one_user(runs: list[Other]) -> None:

@@ -2,13 +2,14 @@
 
 import dashboard_bars as bars
 import dashboard_data as data
+import dashboard_tables as tables
 import dashboard_ui as ui
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 NEAREST = 10
-FOUND = 1000
+FOUND = 300
 
 
 def nearest(scores: pd.DataFrame, item: str) -> pd.Series:
@@ -68,7 +69,7 @@ def neighbours(folder: ui.RunFolder, scores: pd.DataFrame | None, item: str, nam
 
 def _table(close: pd.Series, names: dict[str, str], what: str) -> None:
     rows = {"item": [names.get(str(i), str(i)) for i in close.index], what: close.to_numpy(dtype=float)}
-    bars.draw(bars.table(pd.DataFrame(rows)))
+    tables.table(pd.DataFrame(rows))
 
 
 def main() -> None:

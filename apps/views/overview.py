@@ -5,6 +5,7 @@ from typing import Any
 import dashboard_bars as bars
 import dashboard_data as data
 import dashboard_lines as lines
+import dashboard_tables as tables
 import dashboard_ui as ui
 import pandas as pd
 import streamlit as st
@@ -87,14 +88,8 @@ def table(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> None:
             "converged": "yes" if same["converged"].all() else "not converged",
         }
         shown.append(line)
-    number = st.column_config.NumberColumn(format="%.4f")
-    formats: dict[str, Any] = dict.fromkeys((name, "NDCG@10", "Recall@10", "MRR"), number)
-    st.dataframe(
-        pd.DataFrame(shown),
-        hide_index=True,
-        height=ui.table_height(min(len(shown), SHOWN)),
-        column_config=formats,
-    )
+    formats = dict.fromkeys((name, "NDCG@10", "Recall@10", "MRR"), ".4f")
+    tables.table(pd.DataFrame(shown), text="model", formats=formats, most=SHOWN)
 
 
 def facts(folder: RunFolder) -> None:
@@ -127,8 +122,7 @@ def baselines(folder: RunFolder, shown: list[str]) -> None:
             for row in found["rows"]
         ]
     )
-    number = st.column_config.NumberColumn(format="%.4f")
-    st.dataframe(rows, hide_index=True, column_config=dict.fromkeys(map(ui.metric_name, shown), number))
+    tables.table(rows, text="method", formats=dict.fromkeys(map(ui.metric_name, shown), ".4f"))
 
 
 def curves(folder: RunFolder) -> None:

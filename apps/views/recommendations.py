@@ -6,6 +6,7 @@ import dashboard_bars as bars
 import dashboard_data as data
 import dashboard_people as people
 import dashboard_questions as questions
+import dashboard_tables as tables
 import dashboard_ui as ui
 import numpy as np
 import pandas as pd
@@ -63,9 +64,7 @@ def history(answer: dict[str, Any]) -> None:
             icon=":material/history:",
         )
         return
-    bars.draw(
-        bars.table(pd.DataFrame({"newest first": [ui.title_of(row) for row in rows]}), text="newest first")
-    )
+    tables.table(pd.DataFrame({"newest first": [ui.title_of(row) for row in rows]}), text="newest first")
     st.caption(f"The last {len(rows)} of {answer['events']} events that the model may see.")
 
 

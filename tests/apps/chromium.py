@@ -27,7 +27,7 @@ CALM = (
     "document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning' && "
     "!document.querySelector('[data-testid=stSkeleton]')"
 )
-CHARTS = "document.querySelectorAll('[data-testid=stVegaLiteChart] :is(svg, canvas), .gr').length"
+CHARTS = "document.querySelectorAll('.gr').length"
 """How many charts are drawn."""
 
 

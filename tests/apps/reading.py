@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -17,7 +18,7 @@ def parts_of(app: AppTest) -> list[str]:
 
 def tables_of(app: AppTest) -> list[pd.DataFrame]:
     """The short tables of a page, whole numbers as numbers."""
-    return [read_table(body) for body in parts_of(app) if body.startswith("<table")]
+    return [read_table(body) for body in parts_of(app) if "gr-table" in body]
 
 
 def read_table(body: str) -> pd.DataFrame:
@@ -44,3 +45,9 @@ def bars_of(chart: str) -> list[tuple[str, str, float, float]]:
         number = next(row.iter("b")).text or ""
         found.append((name, number, left, left + width))
     return found
+
+
+def drawn_lines(chart: str) -> str:
+    """The picture in a chart of lines, as SVG."""
+    source = next(e for e in ElementTree.fromstring(chart).iter("img")).get("src")
+    return b64decode(str(source).removeprefix("data:image/svg+xml;base64,")).decode()

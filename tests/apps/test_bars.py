@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from base64 import b64decode
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reading import bars_of, read_table
+from reading import bars_of, drawn_lines, read_table
 from tiny_run import EVIL
 
 from guided_refine.explain.words import COLLABORATIVE
@@ -23,8 +22,12 @@ sys.path.insert(0, str(resource_folder("apps")))
 import dashboard_bars as bars
 from dashboard_lines import lines
 from dashboard_scale import Scale
+from dashboard_tables import heat_map, shaded, table_html
 
 TAGS = {"div", "span", "i", "b", "table", "thead", "tbody", "tr", "th", "td", "img"}
+PLACE = re.compile(
+    r"(left|right|top|bottom|width):(calc\(-?[\d.e-]+% \+ 4px\)|-?[\d.e-]+%)|opacity:[\d.]+|(background|color):#\w{6}"
+)
 SAID = {"class", "style", "title", "role", "aria-label", "alt", "src"}
 
 
@@ -54,7 +57,27 @@ def every_chart(title: str) -> dict[str, str]:
             x_title=title,
             y_title=title,
         ),
-        "table": bars.table(pd.DataFrame({title: [1], "item": [title]})),
+        "intervals": bars.intervals(
+            pd.DataFrame([{"label": title, "by": title, "mean": 0.1, "lower": 0.0, "upper": 0.2}] * 2),
+            title,
+            by="by",
+            shades={title: "#0072B2"},
+            zero=False,
+            digits=".3f",
+        ),
+        "ranges": bars.ranges(
+            pd.DataFrame(
+                [
+                    dict.fromkeys(("p10", "p25", "median", "p75", "p90"), 0.5)
+                    | {"label": title, "source": title}
+                ]
+            ),
+            {title: "#0072B2", "tuned": "#0072B2"},
+        ),
+        "swarm": bars.swarm([(title, [(0.1, 0.2, 0.5), (-0.1, 0.0, None)])], title),
+        "heat map": heat_map(pd.DataFrame([[1.0, -0.5], [-0.5, float("nan")]], [title, "b"], [title, "b"])),
+        "shaded": shaded(pd.DataFrame([[0.4]], [title], [title]), paper="#ffffff", full="#0072B2"),
+        "table": table_html(pd.DataFrame({title: [1], "item": [title]})),
     }
 
 
@@ -70,9 +93,8 @@ def test_text_from_outside_stays_text(title: str) -> None:
 def test_no_place_is_given_by_text() -> None:
     for body in every_chart("x:url(evil)").values():
         for style in re.findall(r'style="([^"]*)"', body):
-            assert re.fullmatch(
-                r"((left|right|width|bottom):(calc\()?-?[\d.e+-]+%( \+ 4px\))?;?|;?background:#\w{6})+", style
-            ), style
+            for part in style.strip(";").split(";"):
+                assert PLACE.fullmatch(part), style
 
 
 @given(st.lists(st.floats(-50, 50).map(lambda v: round(v, 6)), min_size=1, max_size=40))
@@ -123,9 +145,7 @@ def test_a_stacked_bar_says_all_its_parts_and_ends_where_they_sum() -> None:
 def test_a_line_goes_through_its_points() -> None:
     rows = pd.DataFrame({"epoch": [1, 2, 5], "ndcg": [0.1, 0.3, 0.2], "variant": ["base"] * 3})
     body = lines(rows, "epoch", "ndcg", "variant", x_title="epoch", y_title="NDCG")
-    source = str(ElementTree.fromstring(body).find(".//img").get("src"))  # type: ignore[union-attr]
-    picture = ElementTree.fromstring(b64decode(source.removeprefix("data:image/svg+xml;base64,")))
-    points = picture[0].get("points")
+    points = ElementTree.fromstring(drawn_lines(body))[0].get("points")
     at = [tuple(float(x) for x in pair.split(",")) for pair in str(points).split()]
     assert [x for x, _ in at] == [0, 25, 100]
     # A twentieth of what the values span is left free above and below.
@@ -144,8 +164,8 @@ def test_what_was_not_scored_has_no_point() -> None:
 
 def test_a_table_is_read_back_as_it_was() -> None:
     rows = pd.DataFrame({"rank": [1, 2], "item": [EVIL, "b"], "note": ["", "taken next"]})
-    pd.testing.assert_frame_equal(read_table(bars.table(rows)), rows)
-    assert ">0.12<" in bars.table(pd.DataFrame({"item": ["a"], "distance": [0.1234]}))
+    pd.testing.assert_frame_equal(read_table(table_html(rows)), rows)
+    assert ">0.12<" in table_html(pd.DataFrame({"item": ["a"], "distance": [0.1234]}))
 
 
 def test_every_class_that_is_drawn_is_in_the_style_sheet() -> None:

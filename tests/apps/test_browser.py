@@ -192,7 +192,7 @@ def test_a_phone_needs_no_scrolling_to_the_side(address: str, tab: Page, path: s
     beyond = tab.evaluate(
         "[...document.querySelectorAll('[data-testid=stMain] :is(h1, h3, p, canvas, svg.marks, button, input,"
         " .gr *, .gr-table *)')]"
-        ".filter(e => e.type !== 'range' && e.offsetParent !== null && !e.closest('[data-testid=stDataFrame]')"
+        ".filter(e => e.type !== 'range' && e.offsetParent !== null && !e.closest('[data-testid=stDataFrame], .gr-wide')"
         " && e.getBoundingClientRect().right > 391).map(e => e.tagName + ' ' + e.innerText)"
     )
     assert beyond == []

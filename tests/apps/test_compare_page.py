@@ -42,8 +42,7 @@ def test_numbers_settings_and_lists_stand_side_by_side(runs: Path, monkeypatch: 
     app.multiselect(key="runs beside").set_value(["wider"]).run()
     assert not app.exception and not app.error and not app.warning
     assert "same split" in text_of(app)
-    numbers, settings = (frame.value for frame in app.dataframe)
-    mine, other = tables_of(app)
+    numbers, settings, mine, other = tables_of(app)
     means = {r["variant"]: r["ndcg@10"] for r in read_json(runs / "mine" / "metrics.json")}
     assert numbers["this run"].tolist() == [f"{means[v]:.4f}" for v in ("base", "refined", "shuffled")]
     wide = [
@@ -77,7 +76,7 @@ def test_another_split_is_said_loudly_and_nothing_is_subtracted(
     app.multiselect(key="runs beside").set_value(["elsewhere"]).run()
     assert not app.exception and not app.error
     assert len(app.warning) == 1 and "Not comparable with this run: elsewhere" in text_of(app)
-    assert list(app.dataframe[0].value.columns) == ["model", "this run", "elsewhere"]
+    assert list(tables_of(app)[0].columns) == ["model", "this run", "elsewhere"]
 
 
 @pytest.mark.parametrize("fault", ["config", "manifest", "metrics", "newer", "missing"])
@@ -101,7 +100,7 @@ def test_a_neighbour_that_cannot_be_read_is_one_sentence(
     app.text_input(key="run folder").set_value(str(bad)).run()
     assert not app.exception
     assert len(app.error) == 1 and "bad" in app.error[0].value
-    assert "wider" in app.dataframe[0].value.columns, "the others are shown all the same"
+    assert "wider" in tables_of(app)[0].columns, "the others are shown all the same"
 
 
 def test_alone_and_in_progress_the_page_says_what_to_do(
