@@ -36,6 +36,8 @@ def lines(
     """
     shades = shades or {name: hue(VARIANTS.get(name, FOR)) for name in map(str, rows[series])}
     rows = rows.dropna(subset=[x, y])
+    if rows.empty:
+        return f'<div class="gr">No {escape(y_title)} was measured.</div>'
     across, up = Scale.between(rows[x]), Scale.between([*rows[y], *within], room=0.05)
     keys, drawn, told_all = [], [], []
     for name, line in rows.groupby(series, sort=False):

@@ -56,8 +56,10 @@ def _classes(column: pd.Series, long: bool = False) -> str:
 
 
 def _cell(value: Any, way: str) -> str:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
     if isinstance(value, float):
-        return "" if np.isnan(value) else format(value, way)
+        return format(value, way)
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 

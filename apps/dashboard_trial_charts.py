@@ -115,7 +115,7 @@ def response(found: dict[str, Any]) -> str:
 
 
 def _points(rows: Sequence[dict[str, Any]], title: str, *, zero: bool) -> str:
-    shown = pd.DataFrame(rows).assign(kind=lambda r: r["label"])
+    shown = pd.DataFrame(rows, columns=["label", "mean", "lower", "upper"]).assign(kind=lambda r: r["label"])
     shades = dict.fromkeys(shown["kind"], hue(BLUE))
     return bars.intervals(shown, title, by="kind", shades=shades, zero=zero, digits="+.3f")
 

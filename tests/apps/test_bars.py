@@ -168,6 +168,15 @@ def test_a_table_is_read_back_as_it_was() -> None:
     assert ">0.12<" in table_html(pd.DataFrame({"item": ["a"], "distance": [0.1234]}))
 
 
+def test_nothing_to_draw_is_no_fault() -> None:
+    none = pd.DataFrame({"epoch": [1.0], "ndcg": [float("nan")], "variant": ["base"]})
+    assert "No NDCG was measured" in lines(none, "epoch", "ndcg", "variant", x_title="epoch", y_title="NDCG")
+    empty = pd.DataFrame(columns=["label", "variant", "mean", "lower", "upper"], dtype=float)
+    assert "gr-dot" not in bars.gains(empty, "NDCG")
+    missing = pd.DataFrame({"item": ["a", "b"], "correlation": [None, float("nan")]}, dtype=object)
+    assert "None" not in table_html(missing) and "nan" not in table_html(missing)
+
+
 def test_every_class_that_is_drawn_is_in_the_style_sheet() -> None:
     sheet = Path(bars.SHEET).read_text(encoding="utf-8")
     used = {
