@@ -161,7 +161,7 @@ def _wished(explainer: Explainer, person: Person) -> Asked:
         "Less or more of an attribute than this user would get; 1 weighs as much as all else together."
     )
     start = dict.fromkeys(explainer.scores.attributes, 0.0)
-    wishes, keys = _sliders(f"wish {person.key}", start, -1.0, STEP)
+    wishes, keys = _sliders("wish", person.key, start, -1.0, STEP)
     return Question(wishes=wishes), keys
 
 
@@ -171,7 +171,7 @@ def _other_taste(now: dict[str, float], person: Person) -> Asked:
         if person.new
         else "The user's scores, had the language model read others from the history."
     )
-    scores, keys = _sliders(f"taste {person.key}", now)
+    scores, keys = _sliders("taste", person.key, now)
     return Question(scores=scores), keys
 
 
@@ -187,21 +187,25 @@ def _other_item(explainer: Explainer, person: Person, items: list[dict[str, Any]
         else "The language model has not scored this item: it has no text."
     )
     now = {name: value for name, value in said.items() if value is not None}
-    scores, keys = _sliders(f"item {person.key} {item}", now)
+    scores, keys = _sliders("item", f"{person.key} {item}", now)
     return Question(item=item, item_scores=scores), keys
 
 
 def _sliders(
-    key: str, start: dict[str, float], low: float = 0.0, step: float = 0.01
+    kind: str, whose: str, start: dict[str, float], low: float = 0.0, step: float = 0.01
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """A slider per attribute; what was moved, and every slider's key with the value it starts from."""
+    """A slider per attribute; what was moved, and every slider's key with the value it starts from.
+
+    For somebody else the same sliders get other values: a browser takes a tenth of a second to put up ten new ones.
+    """
     start = {name: round(value, 2) for name, value in start.items()}
-    chosen = {
-        name: st.slider(ui.readable(name), low, 1.0, value, step, key=f"{key} {name}")
-        for name, value in start.items()
-    }
-    moved = {name: value for name, value in chosen.items() if value != start[name]}
-    return moved, {f"{key} {name}": value for name, value in start.items()}
+    keys = {f"{kind} {name}": value for name, value in start.items()}
+    state = st.session_state
+    if state.get(f"whose {kind}") != whose or any(key not in state for key in keys):
+        state[f"whose {kind}"] = whose
+        _reset(keys)
+    chosen = {name: st.slider(ui.readable(name), low, 1.0, step=step, key=f"{kind} {name}") for name in start}
+    return {name: value for name, value in chosen.items() if value != start[name]}, keys
 
 
 def _reset(start: dict[str, float]) -> None:

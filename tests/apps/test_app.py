@@ -185,7 +185,7 @@ def test_a_moved_slider_ranks_anew(finished: RunFolder, monkeypatch: pytest.Monk
     explainer = Explainer.open(finished.root)
     user, name = explainer.dataset.user_ids[0], explainer.scores.attributes[2]
     tables = len(tables_of(app))
-    app.slider(key=f"taste user {user} {name}").set_value(0.95).run()
+    app.slider(key=f"taste {name}").set_value(0.95).run()
     assert not app.exception and len(tables_of(app)) == tables
     expected = ask(explainer, user, Question(scores={name: 0.95}), explainer.config.explain.k)["list"][
         "items"
@@ -193,6 +193,28 @@ def test_a_moved_slider_ranks_anew(finished: RunFolder, monkeypatch: pytest.Monk
     shown = next(rows for rows in tables_of(app) if "before" in rows)
     assert shown["item"].tolist() == [item["title"] or item["item_id"] for item in expected]
     assert shown["before"].tolist() == [item["rank_now"] for item in expected]
+
+
+def test_somebody_else_gets_the_sliders_anew(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    from guided_refine.explain.explainer import Explainer
+    from guided_refine.explain.what_if import WhatIf
+
+    explainer = Explainer.open(finished.root)
+    name = explainer.scores.attributes[2]
+    app = page(finished.root, "recommendations", monkeypatch)
+    app.slider(key=f"taste {name}").set_value(0.95).run()
+    assert "were not in the list before" in text_of(app)
+    app.selectbox(key="user").select("u7").run()
+    assert not app.exception and not app.error and not app.warning
+    theirs = WhatIf(explainer, explainer.user_number("u7")).scores_now()
+    for one, score in theirs.items():
+        assert app.slider(key=f"taste {one}").value == pytest.approx(score, abs=0.006)
+    assert "Move a slider" in text_of(app)
+    app.slider(key=f"taste {name}").set_value(0.9).run()
+    app.segmented_control(key="kind user u7").set_value("wishes").run()
+    assert all(slider.value == 0 for slider in app.slider if str(slider.key).startswith("wish "))
+    app.segmented_control(key="kind user u7").set_value("taste").run()
+    assert "Move a slider" in text_of(app) and not app.exception
 
 
 def test_an_item_with_another_score_moves(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +226,7 @@ def test_an_item_with_another_score_moves(finished: RunFolder, monkeypatch: pyte
     user, name = explainer.dataset.user_ids[0], explainer.scores.attributes[2]
     item = explainer.dataset.item_ids[explainer.contributions(0).top(1, explainer.seen(0))[0] - 1]
     app.segmented_control(key=f"kind user {user}").set_value("an item").run()
-    app.slider(key=f"item user {user} {item} {name}").set_value(0.05).run()
+    app.slider(key=f"item {name}").set_value(0.05).run()
     assert not app.exception and not app.error
     question = Question(item=str(item), item_scores={name: 0.05})
     expected = ask(explainer, user, question, explainer.config.explain.k)["list"]
@@ -260,7 +282,9 @@ def test_any_item_of_the_catalog_can_be_asked_about(
     margin = ask(explainer, user, Question(item=first, instead_of=last), 10)["margin"]
     rank = margin["instead_of"]["rank"]
     assert f"is {margin['lead']:.3f} ahead of" in text_of(app) and f"which has rank {rank}," in text_of(app)
-    assert any(str(slider.key).startswith(f"item user {user} {last} ") for slider in app.slider)
+    name = explainer.scores.attributes[0]
+    said = explainer.item_score(explainer.item_number(last), name)
+    assert app.slider(key=f"item {name}").value == pytest.approx(said, abs=0.006)
     has = ids[int(seen[0]) - 1]
     app.text_input(key=f"search Not that one user {user}").set_value(has).run()
     labelled(app, "Not that one").select(has).run()
