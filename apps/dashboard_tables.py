@@ -17,7 +17,7 @@ from guided_refine.reporting.palette import BLACK, BLUE, ORANGE
 def table(
     rows: pd.DataFrame,
     *,
-    text: str = "item",
+    text: str | tuple[str, ...] = "item",
     formats: Mapping[str, str] | None = None,
     most: int | None = None,
 ) -> None:
@@ -28,20 +28,21 @@ def table(
 def table_html(
     rows: pd.DataFrame,
     *,
-    text: str = "item",
+    text: str | tuple[str, ...] = "item",
     formats: Mapping[str, str] | None = None,
     most: int | None = None,
 ) -> str:
-    """A table; its long column `text` takes what room there is and breaks, numbers stand to the right.
+    """A table; its long columns `text` take what room there is and break, numbers stand to the right.
 
     `formats`: how numbers of a column are written, by default with two decimals unless they are whole.
     """
     ways = formats or {}
+    long = (text,) if isinstance(text, str) else text
     heads = [f"<th{_classes(rows[column])}>{escape(str(column))}</th>" for column in rows.columns]
     lines = []
     for line in rows.itertuples(index=False):
         cells = "".join(
-            f"<td{_classes(rows[column], column == text)}>{escape(_cell(value, ways.get(column, '.2f')))}</td>"
+            f"<td{_classes(rows[column], column in long)}>{escape(_cell(value, ways.get(column, '.2f')))}</td>"
             for column, value in zip(rows.columns, line, strict=True)
         )
         lines.append(f"<tr>{cells}</tr>")
@@ -97,10 +98,13 @@ def _coloured(rows: pd.DataFrame, shade: Callable[[float], str], way: str, *, sa
                 f'<td style="background:{colour};color:{_ink_on(colour)}" title="{escape(told)}">{shown}</td>'
             )
         lines.append(f'<tr><th title="{escape(name)}">{escape(name)}</th>{"".join(cells)}</tr>')
+    head = f"<thead><tr><th></th>{heads}</tr></thead>"
+    if small:  # names above so narrow columns could not be read
+        head = '<caption class="gr-title">columns in the order of the rows</caption>'
+        head += '<colgroup><col class="gr-names"/></colgroup>'
     kind = "gr-heat gr-many" if small else "gr-heat"
     return (
-        f'<div class="gr gr-wide"><table class="{kind}"><thead><tr><th></th>{heads}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        f'<div class="gr gr-wide"><table class="{kind}">{head}<tbody>{"".join(lines)}</tbody></table></div>'
     )
 
 

@@ -184,7 +184,7 @@ def redundancy(folder: RunFolder, scores: dict[str, pd.DataFrame]) -> None:
         ).dropna()
         pairs = pairs.iloc[np.argsort(-pairs["correlation"].abs().to_numpy(), kind="stable")].head(CLOSE)
         st.markdown("**Closest pairs**")
-        tables.table(pairs, text="", formats={"correlation": "+.2f"})
+        tables.table(pairs, text=("attribute", "other attribute"), formats={"correlation": "+.2f"})
 
 
 def truth(answer: dict[str, Any]) -> None:

@@ -24,7 +24,22 @@ from dashboard_lines import lines
 from dashboard_scale import Scale
 from dashboard_tables import heat_map, shaded, table_html
 
-TAGS = {"div", "span", "i", "b", "table", "thead", "tbody", "tr", "th", "td", "img"}
+TAGS = {
+    "div",
+    "span",
+    "i",
+    "b",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "img",
+    "caption",
+    "colgroup",
+    "col",
+}
 PLACE = re.compile(
     r"(left|right|top|bottom|width):(calc\(-?[\d.e-]+% \+ 4px\)|-?[\d.e-]+%)|opacity:[\d.]+|(background|color):#\w{6}"
 )
@@ -76,6 +91,7 @@ def every_chart(title: str) -> dict[str, str]:
         ),
         "swarm": bars.swarm([(title, [(0.1, 0.2, 0.5), (-0.1, 0.0, None)])], title),
         "heat map": heat_map(pd.DataFrame([[1.0, -0.5], [-0.5, float("nan")]], [title, "b"], [title, "b"])),
+        "large heat map": heat_map(pd.DataFrame(0.5, [title] * 15, [title] * 15)),
         "shaded": shaded(pd.DataFrame([[0.4]], [title], [title]), paper="#ffffff", full="#0072B2"),
         "table": table_html(pd.DataFrame({title: [1], "item": [title]})),
     }
