@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import streamlit as st
-from dashboard_scale import Scale
+from dashboard_scale import Scale, signs
 from dashboard_tones import PARTS, hue, tones
 
 from guided_refine.explain.text import shortened
@@ -61,7 +61,7 @@ def _row(name: str, track: str, said: str, number: str = "") -> str:
 
 
 def _axis(scale: Scale, ticks: Sequence[float], title: str, *, number: bool) -> str:
-    marks = "".join(_mark("gr-tick", f"left:{scale.at(t):.4g}%", _signs(f"{t:g}")) for t in ticks)
+    marks = "".join(_mark("gr-tick", f"left:{scale.at(t):.4g}%", signs(f"{t:g}")) for t in ticks)
     side = '<span class="gr-number"></span>' if number else ""
     return (
         f'<div class="gr-row gr-axis"><span class="gr-name"></span><span class="gr-track">{marks}</span>{side}</div>'
@@ -168,7 +168,9 @@ def profile(rows: pd.DataFrame, *, mine: str) -> str:
             _mark("gr-dot", f"left:{scale.at(row['score']):.4g}%") if known else "",
         ]
         score = f"{row['score']:.2f}" if known else "–"
-        said = f"{row['label']}: {mine} {score}, median of the catalog {row['median']:.2f}"
+        said = f"{row['label']}: {mine} {score}"
+        if pd.notna(row["median"]):
+            said += f", median of the catalog {row['median']:.2f}"
         drawn.append(_row(str(row["label"]), "".join(marks), said, score))
     axis = _axis(scale, TENTHS, "score, 0 to 1", number=True)
     return _chart("gr-profile", *drawn, axis)
@@ -201,9 +203,11 @@ def intervals(
         if pd.notna(row["lower"]):
             marks.append(_mark("gr-line", f"{scale.span(row['lower'], row['upper'])};background:{shade}"))
         marks.append(_mark("gr-dot", f"left:{scale.at(row['mean']):.4g}%;background:{shade}"))
-        number, low, high = (_signs(format(row[c], digits)) for c in ("mean", "lower", "upper"))
+        number, low, high = (signs(format(row[c], digits)) for c in ("mean", "lower", "upper"))
         whose = "" if row[by] == row["label"] else f", {row[by]}"
-        said = f"{row['label']}{whose}: {number}, interval {low} to {high}"
+        said = f"{row['label']}{whose}: {number}"
+        if pd.notna(row["lower"]):
+            said += f", interval {low} to {high}"
         drawn.append(_row("" if row["label"] == before else str(row["label"]), "".join(marks), said, number))
         before = row["label"]
     together = rows["label"].duplicated().any()
@@ -272,11 +276,7 @@ def _kind(part: dict[str, Any]) -> str:
 
 
 def _signed(value: float) -> str:
-    return _signs(f"{value:+.3f}")
-
-
-def _signs(number: str) -> str:
-    return number.replace("-", "−")
+    return signs(f"{value:+.3f}")
 
 
 def _beside(scale: Scale, end: float, value: float) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 import pandas as pd
-from dashboard_scale import Scale
+from dashboard_scale import Scale, signs
 from dashboard_tones import hue
 
 from guided_refine.reporting.palette import FOR, VARIANTS
@@ -61,7 +61,7 @@ def lines(
     )
     source = f"data:image/svg+xml;base64,{b64encode(picture.encode()).decode()}"
     levels = "".join(
-        f'<i class="gr-level" style="bottom:{up.at(tick):.4g}%"><span>{_short(tick)}</span></i>'
+        f'<i class="gr-level" style="bottom:{up.at(tick):.4g}%"><span>{signs(format(tick, ".4g"))}</span></i>'
         for tick in up.ticks()
     )
     steps = "".join(
@@ -75,7 +75,3 @@ def lines(
         f'<div class="gr">{legend}<div class="gr-title">{escape(y_title)}</div>'
         f'<div class="gr-plot">{levels}{steps}{image}</div><div class="gr-title">{escape(x_title)}</div></div>'
     )
-
-
-def _short(tick: float) -> str:
-    return f"{tick:.4g}".replace("-", "−")

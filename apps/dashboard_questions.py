@@ -141,7 +141,7 @@ def _what_if(person: Person, k: int, items: list[dict[str, Any]], catalog: Catal
                 "moved": [_moved(item.get("rank_now", item["rank"]) - item["rank"]) for item in found],
             }
         )
-        tables.table(rows)
+        bars.draw(tables.table(rows))
         if not asked:
             st.caption("Move a slider: this list is ranked anew at once.")
             return

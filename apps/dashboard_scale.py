@@ -8,6 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 
+def signs(number: str) -> str:
+    """A number as it is printed, with a minus that is as wide as a plus."""
+    return number.replace("-", "−")
+
+
 @dataclass(frozen=True)
 class Scale:
     """From numbers to per cent of a track's width."""

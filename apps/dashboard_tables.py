@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import streamlit as st
 from dashboard_tones import DARK, tones
 
 from guided_refine.reporting.palette import BLACK, BLUE, ORANGE
@@ -20,21 +19,11 @@ def table(
     text: str | tuple[str, ...] = "item",
     formats: Mapping[str, str] | None = None,
     most: int | None = None,
-) -> None:
-    """Put a table on the page: see `table_html`; beyond `most` rows it scrolls."""
-    st.html(table_html(rows, text=text, formats=formats, most=most))
-
-
-def table_html(
-    rows: pd.DataFrame,
-    *,
-    text: str | tuple[str, ...] = "item",
-    formats: Mapping[str, str] | None = None,
-    most: int | None = None,
 ) -> str:
     """A table; its long columns `text` take what room there is and break, numbers stand to the right.
 
-    `formats`: how numbers of a column are written, by default with two decimals unless they are whole.
+    `formats`: how numbers of a column are written, by default with two decimals unless they are whole; beyond `most` rows
+    it scrolls.
     """
     ways = formats or {}
     long = (text,) if isinstance(text, str) else text

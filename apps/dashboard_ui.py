@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+import dashboard_bars as bars
 import dashboard_data as data
 import dashboard_tables as tables
 import pandas as pd
@@ -79,7 +80,7 @@ def ranked_list(
             "note": [mark(item) for item in ids],
         }
     )
-    tables.table(rows)
+    bars.draw(tables.table(rows))
 
 
 def nothing_yet(what: str, folder: RunFolder) -> None:

@@ -184,7 +184,7 @@ def redundancy(folder: RunFolder, scores: dict[str, pd.DataFrame]) -> None:
         ).dropna()
         pairs = pairs.iloc[np.argsort(-pairs["correlation"].abs().to_numpy(), kind="stable")].head(CLOSE)
         st.markdown("**Closest pairs**")
-        tables.table(pairs, text=("attribute", "other attribute"), formats={"correlation": "+.2f"})
+        bars.draw(tables.table(pairs, text=("attribute", "other attribute"), formats={"correlation": "+.2f"}))
 
 
 def truth(answer: dict[str, Any]) -> None:
@@ -277,7 +277,7 @@ def main() -> None:
     distributions(folder, scores)
     rows = facts(scores, summary)
     columns = [c for c in rows.columns if c not in ("attribute", "beware")]
-    tables.table(rows, text="beware", formats=dict.fromkeys(columns, ".3f"), most=SHOWN)
+    bars.draw(tables.table(rows, text="beware", formats=dict.fromkeys(columns, ".3f"), most=SHOWN))
     st.caption(
         "sd: standard deviation over items; rank corr.: of the scores before tuning with those after it."
     )

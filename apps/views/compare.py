@@ -109,7 +109,7 @@ def numbers(runs: list[Other]) -> None:
             if change is not None:
                 line[f"{name} less this run"] = _change(change, backbone, variant)
         lines.append(line)
-    tables.table(pd.DataFrame(lines), text="model")
+    bars.draw(tables.table(pd.DataFrame(lines), text="model"))
 
 
 def _model(backbone: str, variant: str) -> str:
@@ -131,7 +131,7 @@ def settings(runs: list[Other]) -> None:
     if rows.empty:
         st.caption("None: all values of the configs are the same.")
         return
-    tables.table(rows, text="setting")
+    bars.draw(tables.table(rows, text="setting"))
 
 
 def one_user(runs: list[Other]) -> None:

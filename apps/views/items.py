@@ -69,7 +69,7 @@ def neighbours(folder: ui.RunFolder, scores: pd.DataFrame | None, item: str, nam
 
 def _table(close: pd.Series, names: dict[str, str], what: str) -> None:
     rows = {"item": [names.get(str(i), str(i)) for i in close.index], what: close.to_numpy(dtype=float)}
-    tables.table(pd.DataFrame(rows))
+    bars.draw(tables.table(pd.DataFrame(rows)))
 
 
 def main() -> None:

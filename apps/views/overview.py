@@ -89,7 +89,7 @@ def table(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> None:
         }
         shown.append(line)
     formats = dict.fromkeys((name, "NDCG@10", "Recall@10", "MRR"), ".4f")
-    tables.table(pd.DataFrame(shown), text="model", formats=formats, most=SHOWN)
+    bars.draw(tables.table(pd.DataFrame(shown), text="model", formats=formats, most=SHOWN))
 
 
 def facts(folder: RunFolder) -> None:
@@ -122,7 +122,7 @@ def baselines(folder: RunFolder, shown: list[str]) -> None:
             for row in found["rows"]
         ]
     )
-    tables.table(rows, text="method", formats=dict.fromkeys(map(ui.metric_name, shown), ".4f"))
+    bars.draw(tables.table(rows, text="method", formats=dict.fromkeys(map(ui.metric_name, shown), ".4f")))
 
 
 def curves(folder: RunFolder) -> None:

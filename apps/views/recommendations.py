@@ -64,7 +64,9 @@ def history(answer: dict[str, Any]) -> None:
             icon=":material/history:",
         )
         return
-    tables.table(pd.DataFrame({"newest first": [ui.title_of(row) for row in rows]}), text="newest first")
+    bars.draw(
+        tables.table(pd.DataFrame({"newest first": [ui.title_of(row) for row in rows]}), text="newest first")
+    )
     st.caption(f"The last {len(rows)} of {answer['events']} events that the model may see.")
 
 

@@ -47,9 +47,13 @@ class Normaliser:
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """Map scores (..., attributes); NaN counts as the items' mean. Returns float32 of the same shape."""
+        return self.normalised(values).astype(np.float32)
+
+    def normalised(self, values: np.ndarray) -> np.ndarray:
+        """The same in float64."""
         filled = np.where(np.isnan(values), self.fill, values)
         columns = [np.interp(filled[..., a], self.x[a], self.y[a]) for a in range(len(self.x))]
-        return np.stack(columns, axis=-1).astype(np.float32)
+        return np.stack(columns, axis=-1)
 
 
 def column_means(items: np.ndarray) -> np.ndarray:

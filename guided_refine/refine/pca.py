@@ -22,7 +22,11 @@ class Reduction:
 
     def apply(self, vectors: np.ndarray) -> np.ndarray:
         """Reduced vectors, float32 (n, kept)."""
-        reduced: np.ndarray = ((vectors - self.mean) @ self.components.T).astype(np.float32)
+        return self.project(vectors).astype(np.float32)
+
+    def project(self, vectors: np.ndarray) -> np.ndarray:
+        """The same in float64."""
+        reduced: np.ndarray = (vectors - self.mean) @ self.components.T
         return reduced
 
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(resource_folder("apps")))
 import dashboard_bars as bars
 from dashboard_lines import lines
 from dashboard_scale import Scale
-from dashboard_tables import heat_map, shaded, table_html
+from dashboard_tables import heat_map, shaded, table
 
 TAGS = {
     "div",
@@ -93,7 +93,7 @@ def every_chart(title: str) -> dict[str, str]:
         "heat map": heat_map(pd.DataFrame([[1.0, -0.5], [-0.5, float("nan")]], [title, "b"], [title, "b"])),
         "large heat map": heat_map(pd.DataFrame(0.5, [title] * 15, [title] * 15)),
         "shaded": shaded(pd.DataFrame([[0.4]], [title], [title]), paper="#ffffff", full="#0072B2"),
-        "table": table_html(pd.DataFrame({title: [1], "item": [title]})),
+        "table": table(pd.DataFrame({title: [1], "item": [title]})),
     }
 
 
@@ -176,12 +176,26 @@ def test_what_was_not_scored_has_no_point() -> None:
     rows = pd.DataFrame([{"label": "humour", "score": float("nan"), "low": 0.1, "median": 0.4, "high": 0.9}])
     body = bars.profile(rows, mine="item")
     assert "gr-dot" not in body and "–" in "".join(ElementTree.fromstring(body).itertext())
+    assert "nan" not in bars.profile(rows.assign(median=float("nan")), mine="item")
+
+
+def test_an_interval_that_is_not_known_is_not_told() -> None:
+    rows = pd.DataFrame([{"label": "humour", "by": "one seed", "mean": 0.1, "lower": None, "upper": None}])
+    body = bars.intervals(
+        rows.astype({"lower": float, "upper": float}),
+        "gain",
+        by="by",
+        shades={"one seed": "#0072B2"},
+        zero=True,
+        digits=".2f",
+    )
+    assert "gr-dot" in body and "nan" not in body and "interval" not in body
 
 
 def test_a_table_is_read_back_as_it_was() -> None:
     rows = pd.DataFrame({"rank": [1, 2], "item": [EVIL, "b"], "note": ["", "taken next"]})
-    pd.testing.assert_frame_equal(read_table(table_html(rows)), rows)
-    assert ">0.12<" in table_html(pd.DataFrame({"item": ["a"], "distance": [0.1234]}))
+    pd.testing.assert_frame_equal(read_table(table(rows)), rows)
+    assert ">0.12<" in table(pd.DataFrame({"item": ["a"], "distance": [0.1234]}))
 
 
 def test_nothing_to_draw_is_no_fault() -> None:
@@ -190,7 +204,7 @@ def test_nothing_to_draw_is_no_fault() -> None:
     empty = pd.DataFrame(columns=["label", "variant", "mean", "lower", "upper"], dtype=float)
     assert "gr-dot" not in bars.gains(empty, "NDCG")
     missing = pd.DataFrame({"item": ["a", "b"], "correlation": [None, float("nan")]}, dtype=object)
-    assert "None" not in table_html(missing) and "nan" not in table_html(missing)
+    assert "None" not in table(missing) and "nan" not in table(missing)
 
 
 def test_every_class_that_is_drawn_is_in_the_style_sheet() -> None:
