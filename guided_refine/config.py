@@ -34,7 +34,12 @@ VARIANTS = (
     "shuffled",
     "trainable_columns",
     "untuned",
+    "text_linear",
+    "text_pca",
+    "id_plus_text",
 )
+#: Those that read whole text vectors, no scores.
+TEXT_VARIANTS = ("text_linear", "text_pca", "id_plus_text")
 BASELINES = ("random", "popularity", "popularity_last_week", "item_knn", "ease")
 
 

@@ -58,6 +58,8 @@ class RunFolder:
     truth = property(lambda self: self.root / "truth.json")
     report = property(lambda self: self.root / "report.md")
 
+    text_vectors = property(lambda self: self.root / "scores" / "text_vectors.safetensors")
+
     def scores(self, source: str) -> Path:
         """Score file of a source, "untuned" or "tuned"."""
         return self.root / "scores" / f"{source}.safetensors"

@@ -263,6 +263,43 @@ def test_what_the_config_no_longer_asks_for_goes(small_config: Path, small_run: 
     assert "score_table" not in RunFolder(copy).manifest()["stages"]
 
 
+def test_text_variants_read_the_untuned_model_once(
+    small_config: Path, small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(small_run, copy)
+    command = ["run", str(small_config), "--out", str(copy), "--update", "--set"]
+    assert main([*command, "variants={sasrec: [base, refined, id_plus_text], gru4rec: [base]}"]) == 0
+    rows = {(r["backbone"], r["variant"]): r for r in read_json(copy / "metrics.json")}
+    before = {(r["backbone"], r["variant"]): r for r in read_json(small_run / "metrics.json")}
+    assert ("sasrec", "id_plus_text") in rows
+    assert rows["sasrec", "refined"]["ndcg@10"] == before["sasrec", "refined"]["ndcg@10"]
+    said = capsys.readouterr().err
+    assert "text_vectors: started" in said and "score_untuned: started" not in said
+    assert (
+        main([*command, "variants={sasrec: [base, refined, id_plus_text, text_pca], gru4rec: [base]}"]) == 0
+    )
+    said = capsys.readouterr().err
+    assert "text_pca" in said and "text_vectors: started" not in said
+    (copy / "scores" / "text_vectors.safetensors").write_bytes(b"cut")
+    assert main([*command, "variants=[base, text_linear]"]) == 2
+    assert "text_vectors.safetensors" in capsys.readouterr().err
+
+
+def test_no_server_gives_vectors_of_texts(small_config: Path, tmp_path: Path) -> None:
+    asked = load_config(
+        small_config,
+        [
+            "variants=[base, text_pca]",
+            "llm=http://127.0.0.1:9/v1",
+            "llm_options.remote.model=x",
+            "tune.enabled=false",
+        ],
+    )
+    with pytest.raises(InputError, match="text_pca read a model's inner states, which no server gives"):
+        run(asked, tmp_path / "run", config_folder=small_config.parent)
+
+
 def test_an_unknown_stage_is_refused_before_the_folder_is_made(small_config: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="did you mean 'report'"):
         run(load_config(small_config), tmp_path / "run", until="reprot")  # type: ignore[arg-type]

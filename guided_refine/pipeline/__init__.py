@@ -76,7 +76,7 @@ def _lead(plan: Plan, until: Until, *, update: bool, jobs: int | None, progress:
         folder.open(plan.config, update=update)
         if progress is not None:
             progress.log_to(folder.log)
-        if until in ("score", "tune") or (until != "train" and plan.needs_scores):
+        if until in ("score", "tune") or (until != "train" and (plan.needs_scores or plan.needs_texts)):
             check_model(plan)
             check_store(plan)
         steps[until]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from guided_refine.config import TEXT_VARIANTS
 from guided_refine.data.dataset import Dataset
 from guided_refine.data.prepare import check_reader
 from guided_refine.errors import InputError
@@ -26,13 +27,20 @@ def check_config(plan: Plan, jobs: int | None) -> None:
         from guided_refine.backbones.live_curves import need_tensorboard
 
         need_tensorboard()
+    if config.is_remote and plan.needs_texts:
+        asked = sorted(plan.variants & set(TEXT_VARIANTS))
+        raise InputError(
+            f"variants: {', '.join(asked)} read a model's inner states, which no server gives; take a local llm or leave "
+            "them out"
+        )
     if config.base.embeddings is None or config.refine.width is not None:
         _check_width(plan, config.train.width)
 
 
 def check_scoring_device(plan: Plan) -> None:
-    """Refuse a device for the language model that is not here, unless all is scored."""
-    if plan.needs_scores and not plan.config.is_remote and not plan.is_scored():
+    """Refuse a device for the language model that is not here, unless all is scored and read."""
+    read = (plan.needs_scores and not plan.is_scored()) or (plan.needs_texts and not plan.is_read())
+    if read and not plan.config.is_remote:
         _check_device(plan.config.llm_options.device, "llm_options.device")
 
 
@@ -52,7 +60,7 @@ def _check_device(device: str, key: str) -> None:
 def _check_width(plan: Plan, base_width: int) -> None:
     from guided_refine.refine.pca import kept_columns
 
-    if plan.variants - {"base", "warm_restart"}:
+    if plan.variants - {"base", "warm_restart", *TEXT_VARIANTS}:
         kept_columns(plan.config.refine.width or base_width, len(plan.attributes.attributes))
 
 
@@ -88,9 +96,10 @@ def check_store(plan: Plan) -> None:
 def check_texts(plan: Plan, dataset: Dataset) -> None:
     """Refuse a catalog about which a language model has nothing to read."""
     if not plan.is_scored() and not any(text.strip() for text in dataset.texts):
+        textless = ", ".join(sorted(WITHOUT_SCORES - set(TEXT_VARIANTS)))
         raise InputError(
             f"{dataset.name}: no item has a text, so no attribute can be scored; add text columns to the "
-            f"items, or ask only for the variants {', '.join(sorted(WITHOUT_SCORES))}"
+            f"items, or ask only for the variants {textless}"
         )
 
 

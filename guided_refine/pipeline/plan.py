@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from guided_refine import __version__
-from guided_refine.config import Config
+from guided_refine.config import TEXT_VARIANTS, Config
 from guided_refine.config_file import resolve_data_path
 from guided_refine.errors import InputError
 from guided_refine.evaluation.sampled import Sampling
@@ -35,7 +35,7 @@ ENCODER_VERSIONS = {"bert4rec": 2}
 MEASURED = ("row.json", "convergence.json")
 
 #: Variants that read no attribute score.
-WITHOUT_SCORES = {"base", "warm_restart", "pca_only"}
+WITHOUT_SCORES = {"base", "warm_restart", "pca_only", *TEXT_VARIANTS}
 
 
 def unit_name(unit: Unit) -> str:
@@ -95,6 +95,11 @@ class Plan:
     def needs_scores(self) -> bool:
         """True when some variant reads attribute scores."""
         return bool(self.variants - WITHOUT_SCORES)
+
+    @property
+    def needs_texts(self) -> bool:
+        """True when some variant reads vectors of the items' texts."""
+        return bool(self.variants & set(TEXT_VARIANTS))
 
     @property
     def tune_base(self) -> Unit | None:
@@ -221,6 +226,11 @@ class Plan:
             inputs["files"] = folder_fingerprint(spec)
         return inputs
 
+    @property
+    def text_inputs(self) -> dict[str, Any]:
+        """What the vectors of the items' texts depend on."""
+        return {"model": self.key(self.model_inputs), "vectors": 1}
+
     @functools.cached_property
     def tune_inputs(self) -> dict[str, Any]:
         """What the tuned scores depend on."""
@@ -257,6 +267,8 @@ class Plan:
             inputs["embeddings"] = self._embeddings_sha256
         if variant != "base":
             inputs |= {"variant": variant, "refine": self.config.refine.model_dump(mode="json")}
+        if variant in TEXT_VARIANTS:
+            inputs["texts"] = self.key(self.text_inputs)
         if variant not in WITHOUT_SCORES:
             inputs["scores"] = self.key(self.tune_inputs)
         return inputs
@@ -321,6 +333,10 @@ class Plan:
     def is_scored(self) -> bool:
         """True when the untuned scores are up to date."""
         return self.folder.is_done("score_untuned", self.key(self.model_inputs))
+
+    def is_read(self) -> bool:
+        """True when the vectors of the items' texts are up to date."""
+        return self.folder.is_done("text_vectors", self.key(self.text_inputs))
 
     def is_trained(self, unit: Unit) -> bool:
         """True when the unit's weights are up to date."""

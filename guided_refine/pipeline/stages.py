@@ -20,6 +20,7 @@ from guided_refine.pipeline.checks import (
     check_truth,
 )
 from guided_refine.pipeline.plan import Plan, Unit, unit_name, unit_restart_name, unit_test_name
+from guided_refine.pipeline.text_vectors import write_text_vectors
 from guided_refine.pipeline.trainings import do_units
 from guided_refine.pipeline.tuning import tune_run
 from guided_refine.pipeline.units import (
@@ -165,6 +166,16 @@ class Stages:
             progress=self.progress,
         )
 
+    def text_vectors(self) -> None:
+        """Read one vector per item off the untuned language model, for the variants that are held against scores."""
+        self.builtin()
+
+        self._stage(
+            "text_vectors",
+            self.plan.text_inputs,
+            lambda: write_text_vectors(self.plan, self.dataset, self.language_model(), self.progress),
+        )
+
     def tune(self) -> None:
         """Tune a LoRA adapter on training interactions, and score again with it."""
         self.score_untuned()
@@ -198,9 +209,11 @@ class Stages:
         check_scoring_device(self.plan)
         check_training_device(self.plan)
         self.data()
-        if self.plan.needs_scores:
+        if self.plan.needs_scores or self.plan.needs_texts:
             check_texts(self.plan, self.dataset)
         self.train()
+        if self.plan.needs_texts:
+            self.text_vectors()
         if self.plan.needs_scores:
             self.tune()
         else:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guided_refine.config import WITH_HEADS, Config
+from guided_refine.config import TEXT_VARIANTS, WITH_HEADS, Config
 from guided_refine.files import write_json
 from guided_refine.machine import peak_memory
 from guided_refine.pipeline.plan import WITHOUT_SCORES, Plan, Unit, unit_name
+from guided_refine.pipeline.text_vectors import run_text_vectors
 from guided_refine.pipeline.tuning import tune_run
 from guided_refine.processes import launched
 from guided_refine.progress import Progress
@@ -75,6 +76,7 @@ def train_unit(plan: Plan, dataset: Dataset, unit: Unit, progress: Progress) -> 
             plan.config,
             seed,
             attributes=plan.attributes.names,
+            texts=run_text_vectors(plan) if variant in TEXT_VARIANTS else None,
         )
     _tell_heads(kind, model.table.width, plan.config.train.heads, progress)
     logs = folder / "tensorboard" if plan.config.train.tensorboard else None

@@ -22,7 +22,7 @@ from guided_refine.backbones.randomness import (
     derived_seed,
 )
 from guided_refine.backbones.tables import IdTable, ItemTable, VectorTable
-from guided_refine.config import VARIANTS, Config
+from guided_refine.config import TEXT_VARIANTS, VARIANTS, Config
 from guided_refine.data.dataset import Dataset
 from guided_refine.errors import InputError, nearest
 from guided_refine.refine.base_embeddings import load_base_embeddings
@@ -30,6 +30,7 @@ from guided_refine.refine.estimate import fit_estimate
 from guided_refine.refine.normalise import Normaliser
 from guided_refine.refine.pca import fit_pca, kept_columns
 from guided_refine.refine.table import RefinedTable, guided_scale
+from guided_refine.refine.text_table import TextTable, standardised, text_start
 from guided_refine.refine.users import GuidedUserTerm, Snapshots
 from guided_refine.scoring.scores import AttributeScores, UserScores
 
@@ -59,22 +60,28 @@ def build_variant(
     seed: int,
     *,
     attributes: Sequence[str],
+    texts: np.ndarray | None = None,
 ) -> Backbone:
     """An unfitted backbone for `variant` over a trained `base`.
 
-    | variant           | item columns                              | user term                          |
-    |-------------------|-------------------------------------------|------------------------------------|
-    | base              | as the base, from new weights             | none                               |
-    | warm_restart      | as the base, from the base's weights      | none                               |
-    | pca_only          | PCA, trainable                            | none                               |
-    | guided_only       | scores, frozen                            | scores, residual                   |
-    | refined           | PCA, trainable; scores, frozen            | scores, residual                   |
-    | untuned           | the same with the untuned model's scores  | the same                           |
-    | shuffled          | PCA; scores of a random other item        | scores of a random other user      |
-    | random_columns    | PCA; frozen normal noise                  | normal noise per user, residual    |
-    | trainable_columns | PCA; trainable normal noise               | residual                           |
+    | variant           | item columns                             | user term                      |
+    |-------------------|------------------------------------------|--------------------------------|
+    | base              | as the base, from new weights            | none                           |
+    | warm_restart      | as the base, from the base's weights     | none                           |
+    | pca_only          | PCA, trainable                           | none                           |
+    | guided_only       | scores, frozen                           | scores, residual               |
+    | refined           | PCA, trainable; scores, frozen           | scores, residual               |
+    | untuned           | the same with the untuned model's scores | the same                       |
+    | shuffled          | PCA; scores of a random other item       | scores of a random other user  |
+    | random_columns    | PCA; frozen normal noise                 | normal noise per user, residual |
+    | trainable_columns | PCA; trainable normal noise              | residual                       |
+    | text_linear       | trained linear map of the text vector    | none                           |
+    | text_pca          | free, started from PCA of text vectors   | none                           |
+    | id_plus_text      | free, plus that linear map               | none                           |
 
-    `scores` maps "tuned" and "untuned" to scores; where both are there, "tuned" is used (but by `untuned`).
+    `scores` maps "tuned" and "untuned" to scores; where both are there, "tuned" is used (but by `untuned`). `texts`
+    (n_items, dims), which the last three read, are vectors of the items' texts by the untuned model, NaN where there is
+    no text; these three start anew, as the base does.
     Raises `InputError` when scores are missing, of other attributes, or made under another split.
     """
     if variant not in VARIANTS:
@@ -85,6 +92,10 @@ def build_variant(
         table = IdTable(dataset.n_items, base.table.width, seed=derived_seed(seed, ITEM_TABLE))
         return Backbone(base.kind, table, None, config.train, seed)
     width = config.refine.width or base.table.width
+    if variant in TEXT_VARIANTS:
+        if texts is None:
+            raise InputError(f"variant {variant} needs vectors of the items' texts")
+        return Backbone(base.kind, _text_table(variant, texts, width, seed), None, config.train, seed)
     kept = kept_columns(width, len(attributes))
     vectors = base.item_vectors()
     reduced = torch.from_numpy(fit_pca(vectors, kept).apply(vectors))
@@ -103,6 +114,13 @@ def build_variant(
     else:
         table_ = RefinedTable(reduced, guided.items, scale)
     return Backbone(base.kind, table_, guided.term(width), config.train, seed)
+
+
+def _text_table(variant: str, texts: np.ndarray, width: int, seed: int) -> ItemTable:
+    if variant == "text_pca":
+        return text_start(texts, width)
+    drawn = derived_seed(seed, ITEM_TABLE)
+    return TextTable(standardised(texts), width, seed=drawn, ids=variant == "id_plus_text")
 
 
 def _source(

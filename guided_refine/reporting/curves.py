@@ -101,7 +101,7 @@ def plot_training(curves: dict[tuple[str, str, int], pd.DataFrame], path: Path) 
 
 
 def _dash(variant: str) -> str:
-    """A second sign beside colour, so that nine lines stay apart."""
+    """A second sign beside colour, so that a dozen lines stay apart."""
     place = list(VARIANTS).index(variant) if variant in VARIANTS else 0
     return DASHES[place % 2 if variant != "refined" else 0]
 

@@ -26,6 +26,9 @@ VARIANTS = {
     "shuffled": VERMILION,
     "trainable_columns": BLACK,
     "untuned": ORANGE,
+    "text_linear": "#4B2E83",
+    "text_pca": "#A0522D",
+    "id_plus_text": "#5B7F00",
 }
 """Variants of a backbone; the refined one stands out, the base is neutral."""
 

@@ -11,7 +11,7 @@ import torch
 from synthetic import random_dataset, random_scores
 
 from guided_refine.backbones.backbone import Backbone
-from guided_refine.config import VARIANTS, Config
+from guided_refine.config import TEXT_VARIANTS, VARIANTS, Config
 from guided_refine.data.dataset import Dataset
 from guided_refine.errors import InputError
 from guided_refine.refine.frames import refined_items, refined_users
@@ -51,7 +51,9 @@ def base(dataset: Dataset) -> Backbone:
 def build(
     variant: str, dataset: Dataset, base: Backbone, scores: dict[str, AttributeScores], seed: int = 0
 ) -> Backbone:
-    return build_variant(variant, dataset, base, scores, CONFIG, seed, attributes=NAMES)
+    texts = np.random.default_rng(5).standard_normal((dataset.n_items, 12))
+    texts[3] = np.nan
+    return build_variant(variant, dataset, base, scores, CONFIG, seed, attributes=NAMES, texts=texts)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -60,7 +62,7 @@ def test_every_variant_trains_scores_and_survives_a_round_trip(
 ) -> None:
     model = build(variant, dataset, base, scores)
     assert model.table.width == {"pca_only": 8 - M, "guided_only": M}.get(variant, 8)
-    assert (model.term is None) == (variant in ("base", "warm_restart", "pca_only"))
+    assert (model.term is None) == (variant in ("base", "warm_restart", "pca_only", *TEXT_VARIANTS))
     model.fit(dataset)
     model.save(tmp_path)
     loaded = Backbone.load(tmp_path)
