@@ -134,7 +134,11 @@ def test_options_a_bench_does_not_have_are_refused(capsys: pytest.CaptureFixture
 def test_the_quick_form_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for bench in (backbones_bench, ranking_bench):
         monkeypatch.setattr(bench, "rectools_python", lambda: None)
-    options = {"curves": {"out": tmp_path, "epochs": 1}, "backbones": {"epochs": 1}}.get(name, {})
-    rows = run_bench(name, json_file=tmp_path / "rows.json", progress=QUIET, quick=True, threads=1, **options)
+    options: dict[str, Any] = {"curves": {"out": tmp_path, "epochs": 1}, "backbones": {"epochs": 1}}.get(
+        name, {}
+    )
+    if name != "store":  # it has no threads to set
+        options = {**options, "threads": 1}
+    rows = run_bench(name, json_file=tmp_path / "rows.json", progress=QUIET, quick=True, **options)
     assert rows and all(set(row) >= CONTRACT and row["ours"] > 0 for row in rows)
     assert (tmp_path / "rows.json").stat().st_size > 0
