@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from guided_refine import __version__
+from guided_refine.attribute_commands import add_attribute_verbs
 from guided_refine.config_file import load_config
 from guided_refine.errors import InputError, nearest
 from guided_refine.explain_commands import add_explain_verb, add_export_verb
@@ -195,6 +196,9 @@ def _parser() -> argparse.ArgumentParser:
 
     p = verbs.add_parser("store", help="what a score store holds, whether it is sound; export and clear it")
     add_store_verbs(p, _common)
+
+    p = verbs.add_parser("attributes", help="the attribute sets there are; draft one for a catalog")
+    add_attribute_verbs(p, _common)
 
     p = verbs.add_parser("app", help="open the dashboard on a run")
     p.add_argument("run", type=_path, metavar="RUN")

@@ -19,7 +19,7 @@ ROOMS = [
     "evaluation",
     "reporting",
     "explain",
-    "pipeline check reference store_commands explain_commands dashboard bench",
+    "pipeline check reference attribute_commands store_commands explain_commands dashboard bench",
     "cli",
     "__main__",
 ]

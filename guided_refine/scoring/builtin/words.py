@@ -82,3 +82,12 @@ def content_words(text: str) -> Iterator[tuple[str, bool]]:
             if token not in _STOP and len(token) > 1:
                 yield stem(token), reach > 0
             reach = max(0, reach - (token not in _STOP))
+
+
+def is_stop_word(word: str) -> bool:
+    """True for a word, in lower case, that says nothing by itself.
+
+    >>> is_stop_word("the"), is_stop_word("lamp")
+    (True, False)
+    """
+    return word in _STOP or word in _NEGATIONS
