@@ -11,8 +11,10 @@ import argparse
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from guided_refine.files import read_json, write_json
+from guided_refine.evaluation.rows import compare
+from guided_refine.files import read_json, read_parquet, write_json
 from guided_refine.runfolder import RunFolder
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -31,6 +33,23 @@ beside = {
     "scores": folder.summary,
     "truth": folder.truth,
 }
+HEADLINE = ["ndcg@10", "recall@10", "mrr"]
+
+
+def against_the_rest() -> list[dict[str, Any]]:
+    """Refined minus every other variant but the base, which `differences` has: mean, interval, p and seeds' p."""
+    if not folder.per_user.exists():
+        return []
+    per_user = read_parquet(folder.per_user)
+    found = []
+    for backbone, rows in per_user.groupby("backbone", sort=False):
+        others = [v for v in rows["variant"].unique() if v not in ("base", "refined")]
+        if "refined" in set(rows["variant"]):
+            for other in others:
+                found += compare(per_user, backbone, "refined", other, metrics=HEADLINE)
+    return found
+
+
 kept = ("seconds", "peak_memory_mib", "machine", "finished")
 write_json(
     args.out / f"{config.name}.json",
@@ -40,6 +59,7 @@ write_json(
         "versions": {name: version(name) for name in ("guided-refine", "torch", "transformers", "peft")},
         "rows": read_json(folder.metrics),
         "differences": read_json(folder.differences),
+        "refined_against": against_the_rest(),
         **{name: read_json(path) for name, path in beside.items() if path.exists()},
         "stages": {name: {k: entry.get(k) for k in kept} for name, entry in stages.items()},
     },

@@ -8,16 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from guided_refine.config_file import parse_config
 from guided_refine.pipeline import run
+from guided_refine.scoring.attributes import load_attributes
 
 # One epoch: from the second on validation may pick other weights, which is what validation is for.
 CONFIG = {
     "name": "planted",
     "seed": 3,
-    "attributes": "movies",
+    "attributes": "few.yaml",
     "llm_options": {
         "hidden": 16,
         "layers": 1,
@@ -60,10 +62,17 @@ def runs(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         if back is not None:
             _plant(changed, back, items["item_id"].to_numpy())
         changed.to_csv(folder / "source" / "interactions.csv", index=False)
+        _write_few_attributes(folder / "few.yaml")
         config = parse_config({**CONFIG, "data": {"reader": "tables", "path": str(folder / "source")}})
         run(config, folder / "run", config_folder=folder, jobs=1)
         answer[name] = folder / "run"
     return answer
+
+
+def _write_few_attributes(path: Path) -> None:
+    """Three scales are read as ten are, in a third of the time."""
+    movies = load_attributes("movies").model_dump(mode="json")
+    path.write_text(yaml.safe_dump({**movies, "attributes": movies["attributes"][:3]}), encoding="utf-8")
 
 
 def _plant(events: pd.DataFrame, back: int, catalog: np.ndarray) -> None:
