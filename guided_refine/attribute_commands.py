@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 
 def add_attribute_verbs(
-    attributes: argparse.ArgumentParser, common: Callable[[argparse.ArgumentParser], None]
+    attributes: argparse.ArgumentParser,
+    common: Callable[[argparse.ArgumentParser], None],
+    path: Callable[[str], Path],
 ) -> None:
-    """Add the verbs below `guided-refine attributes`; `common` adds what every command has."""
+    """Add the verbs below `guided-refine attributes`; `common` adds what every command has, `path` reads a path."""
     inner = attributes.add_subparsers(
         dest="what", required=True, metavar="list|propose", parser_class=type(attributes)
     )
@@ -27,9 +29,9 @@ def add_attribute_verbs(
     p.set_defaults(do=_list)
     text = "draft attributes from the texts of a catalog: what its items are about, to be read and edited"
     p = inner.add_parser("propose", help=text, description=text)
-    p.add_argument("dataset", type=Path, metavar="DATASET", help="a prepared dataset, or a run")
+    p.add_argument("dataset", type=path, metavar="DATASET", help="a prepared dataset, or a run")
     p.add_argument("--count", type=int, default=12, metavar="N", help="at most so many (default: 12)")
-    p.add_argument("--out", type=Path, required=True, metavar="FILE", help="a new .yaml file")
+    p.add_argument("--out", type=path, required=True, metavar="FILE", help="a new .yaml file")
     common(p)
     p.set_defaults(do=_propose)
 
@@ -68,13 +70,13 @@ def _propose(args: argparse.Namespace) -> None:
         path.write_text(body, encoding="utf-8")
     rows = _rows(proposal, dataset)
     if args.json:
-        print(to_json({"file": str(args.out), "merged": proposal.merged, "attributes": rows}))
+        print(to_json({"file": str(args.out), "attributes": rows}))
         return
     width = max(len(row["name"]) for row in rows)
     for row in rows:
         print(f"{row['name']:{width}}  {row['share']:4.0%}  e.g. {' | '.join(row['examples'])}")
-    merged = f", {proposal.merged} more were left out as doubles" if proposal.merged else ""
-    print(f"{args.out}: {len(rows)} attributes{merged}. Read and edit it, then name it as `attributes:`.")
+    fewer = f" (of {args.count}: the texts hold no more that differ)" if len(rows) < args.count else ""
+    print(f"{args.out}: {len(rows)} attributes{fewer}. Read and edit it, then name it as `attributes:`.")
 
 
 def _rows(proposal: Proposal, dataset: Dataset) -> list[dict[str, Any]]:

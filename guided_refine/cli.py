@@ -198,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     add_store_verbs(p, _common)
 
     p = verbs.add_parser("attributes", help="the attribute sets there are; draft one for a catalog")
-    add_attribute_verbs(p, _common)
+    add_attribute_verbs(p, _common, _path)
 
     p = verbs.add_parser("app", help="open the dashboard on a run")
     p.add_argument("run", type=_path, metavar="RUN")

@@ -40,6 +40,8 @@ VARIANTS = (
 )
 #: Those that read whole text vectors, no scores.
 TEXT_VARIANTS = ("text_linear", "text_pca", "id_plus_text")
+#: Those that read no attribute score.
+WITHOUT_SCORES = {"base", "warm_restart", "pca_only", *TEXT_VARIANTS}
 BASELINES = ("random", "popularity", "popularity_last_week", "item_knn", "ease")
 
 

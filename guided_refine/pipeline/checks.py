@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from guided_refine.config import TEXT_VARIANTS
+from guided_refine.config import TEXT_VARIANTS, WITHOUT_SCORES
 from guided_refine.data.dataset import Dataset
 from guided_refine.data.prepare import check_reader
 from guided_refine.errors import InputError
-from guided_refine.pipeline.plan import WITHOUT_SCORES, Plan
+from guided_refine.pipeline.plan import Plan
 
 
 def check_config(plan: Plan, jobs: int | None) -> None:
@@ -66,7 +66,7 @@ def _check_width(plan: Plan, base_width: int) -> None:
 
 def check_model(plan: Plan) -> None:
     """Refuse a language model that cannot score; `builtin` is made to fit, where its teacher can teach."""
-    if plan.is_scored():
+    if plan.is_scored() and (plan.is_read() or not plan.needs_texts):
         return
     if plan.config.llm == "builtin":
         plan.teacher.check(plan.attributes)
@@ -98,7 +98,7 @@ def check_texts(plan: Plan, dataset: Dataset) -> None:
     if not plan.is_scored() and not any(text.strip() for text in dataset.texts):
         textless = ", ".join(sorted(WITHOUT_SCORES - set(TEXT_VARIANTS)))
         raise InputError(
-            f"{dataset.name}: no item has a text, so no attribute can be scored; add text columns to the "
+            f"{dataset.name}: no item has a text, so the language model has nothing to read; add text columns to the "
             f"items, or ask only for the variants {textless}"
         )
 

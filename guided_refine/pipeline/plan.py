@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from guided_refine import __version__
-from guided_refine.config import TEXT_VARIANTS, Config
+from guided_refine.config import TEXT_VARIANTS, WITHOUT_SCORES, Config
 from guided_refine.config_file import resolve_data_path
 from guided_refine.errors import InputError
 from guided_refine.evaluation.sampled import Sampling
@@ -33,9 +33,6 @@ ENCODER_VERSIONS = {"bert4rec": 2}
 
 #: What a unit's folder holds of its test and its restart.
 MEASURED = ("row.json", "convergence.json")
-
-#: Variants that read no attribute score.
-WITHOUT_SCORES = {"base", "warm_restart", "pca_only", *TEXT_VARIANTS}
 
 
 def unit_name(unit: Unit) -> str:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from guided_refine.config import TEXT_VARIANTS, WITH_HEADS, Config
+from guided_refine.config import TEXT_VARIANTS, WITH_HEADS, WITHOUT_SCORES, Config
 from guided_refine.files import write_json
 from guided_refine.machine import peak_memory
-from guided_refine.pipeline.plan import WITHOUT_SCORES, Plan, Unit, unit_name
+from guided_refine.pipeline.plan import Plan, Unit, unit_name
 from guided_refine.pipeline.text_vectors import run_text_vectors
 from guided_refine.pipeline.tuning import tune_run
 from guided_refine.processes import launched

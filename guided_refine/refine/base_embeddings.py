@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,10 +20,10 @@ def load_base_embeddings(path: Path | str, item_ids: list[str]) -> np.ndarray:
         raise InputError(f"base.embeddings: {error}") from error
 
 
-def read_embeddings(source: Path | str | np.ndarray | pd.DataFrame, item_ids: list[str]) -> np.ndarray:
+def read_embeddings(source: Any, item_ids: list[str]) -> np.ndarray:
     """Vectors of the items in `item_ids`, in that order; float32 (n_items, width).
 
-    - an array or `.npy`: two dimensions, one row per item in the order of `item_ids`.
+    - an array, tensor or `.npy`: two dimensions, one row per item in the order of `item_ids`.
     - `.safetensors`: one two-dimensional tensor, rows likewise.
     - a frame or `.parquet`: `item_id`, as a column or as the frame's named index, and either numeric columns or one
       column of lists; in any order, and rows of other items are left out.
@@ -36,7 +37,8 @@ def read_embeddings(source: Path | str | np.ndarray | pd.DataFrame, item_ids: li
     """
     name, vectors = _read(source, item_ids)
     if vectors.dtype.kind not in "fiu" or vectors.shape[1] == 0:
-        raise InputError(f"{name} holds {vectors.dtype} values, expected numbers")
+        held = f"{vectors.dtype} values" if vectors.shape[1] else "no columns"
+        raise InputError(f"{name} holds {held}, expected numbers")
     vectors = vectors.astype(np.float32)
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
@@ -47,12 +49,20 @@ def read_embeddings(source: Path | str | np.ndarray | pd.DataFrame, item_ids: li
     return vectors
 
 
-def _read(source: Path | str | np.ndarray | pd.DataFrame, item_ids: list[str]) -> tuple[str, np.ndarray]:
+def _read(source: Any, item_ids: list[str]) -> tuple[str, np.ndarray]:
     """What an error is to call the source, and its vectors in the order of `item_ids`."""
     if isinstance(source, pd.DataFrame):
         return "the frame of embeddings", _of_frame("the frame of embeddings", source, item_ids)
+    if hasattr(
+        source, "detach"
+    ):  # a tensor, which may have a gradient, another device, or a type that numpy lacks
+        source = source.detach().cpu().float().numpy()
     if isinstance(source, np.ndarray):
         return "the array of embeddings", _rows("the array of embeddings", source, item_ids)
+    if not isinstance(source, (str, Path)):
+        raise InputError(
+            f"embeddings are an array, a tensor, a DataFrame or a file, not {type(source).__name__}"
+        )
     path = Path(source)
     if not path.exists():
         raise InputError(f"{path} does not exist")
@@ -75,7 +85,9 @@ def _rows(name: str, vectors: np.ndarray, item_ids: list[str]) -> np.ndarray:
 
 def _npy(path: Path) -> np.ndarray:
     try:
-        array: np.ndarray = np.load(path, allow_pickle=False)
+        array = np.load(path, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("it is an archive of several arrays")
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} is not a readable .npy file of numbers ({error})") from error
     return array

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
@@ -18,7 +20,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, v
 from guided_refine.errors import InputError, nearest
 from guided_refine.files import atomic_path
 from guided_refine.refine.normalise import Method, Normaliser
-from guided_refine.refine.pca import Reduction, fit_pca, kept_columns
+from guided_refine.refine.pca import Reduction, fit_pca
 from guided_refine.refine.table import guided_scale
 
 FORMAT = 1
@@ -44,7 +46,8 @@ class GuidedRefiner(TransformerMixin, BaseEstimator):
     n_features_in_, feature_names_in_: as everywhere in scikit-learn.
 
     `fit` and `transform` take X of shape (items, base columns + attributes). A score may be NaN, which counts as the
-    catalog's mean; a base value may not. Both raise `InputError` (a `ValueError`) on columns that do not fit.
+    catalog's mean; a base value may not. Attributes come out in the order of X's columns. Both raise `InputError` (a
+    `ValueError`) on settings or columns that do not fit.
 
     >>> import pandas as pd
     >>> X = pd.DataFrame({"x": [0.0, 2.0, 4.0], "y": [1.0, 1.0, 4.0], "humour": [0.1, 0.9, 0.5]}, index=["a", "b", "c"])
@@ -74,9 +77,14 @@ class GuidedRefiner(TransformerMixin, BaseEstimator):
         values = validate_data(self, X, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan")
         guided = self._guided()
         base, scores = self._apart(values, guided)
-        width = len(base.T) if self.width is None else self.width
+        width = base.shape[1] if self.width is None else int(self.width)
+        if width <= guided.sum():
+            raise InputError(
+                f"{guided.sum()} attributes leave no room for the base in vectors of width {width}; give a larger width, "
+                "or fewer attributes"
+            )
         self.guided_ = np.flatnonzero(guided)
-        self.pca_ = fit_pca(base, kept_columns(width, int(guided.sum())))
+        self.pca_ = fit_pca(base, width - int(guided.sum()))
         self.scaler_ = Normaliser.fit(scores, self.normalise, self.clip) if guided.any() else None
         self.scale_ = 1.0
         if self.scaler_ is not None:
@@ -102,11 +110,18 @@ class GuidedRefiner(TransformerMixin, BaseEstimator):
         """`pc_1 ...`, then the names of the attributes' columns."""
         check_is_fitted(self)
         names = _check_feature_names_in(self, input_features)
-        kept = len(self.pca_.components)
-        return np.array([*(f"pc_{i}" for i in range(1, kept + 1)), *names[self.guided_]], dtype=object)
+        reduced = [f"pc_{i}" for i in range(1, len(self.pca_.components) + 1)]
+        if twice := sorted(set(reduced) & set(names[self.guided_])):
+            raise InputError(
+                f"an attribute is called '{twice[0]}', as a column of the reduced base; give it another name"
+            )
+        return np.array([*reduced, *names[self.guided_]], dtype=object)
 
     def save(self, path: Path | str) -> None:
-        """Write all that was learned to one safetensors file, settings in its header."""
+        """Write all that was learned to one safetensors file, settings in its header; `set_output` is not kept.
+
+        Raises `NotFittedError` before `fit`.
+        """
         from safetensors.numpy import save_file
 
         check_is_fitted(self)
@@ -119,8 +134,8 @@ class GuidedRefiner(TransformerMixin, BaseEstimator):
         if self.scaler_ is not None:
             tensors |= {"x": self.scaler_.x, "y": self.scaler_.y, "fill": self.scaler_.fill}
         params = self.get_params()
-        if not isinstance(self.attributes, (int, np.integer)):
-            params["attributes"] = [str(name) for name in self.attributes]
+        if not _is_whole(self.attributes):
+            params["attributes"] = [str(name) for name in self._asked()]
         header = {
             "format": FORMAT,
             "params": params,
@@ -140,19 +155,25 @@ class GuidedRefiner(TransformerMixin, BaseEstimator):
 
         try:
             with safe_open(path, "np") as file:
-                header = json.loads((file.metadata() or {}).get("guided_refiner", "{}"))
+                text = (file.metadata() or {}).get("guided_refiner", "")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise InputError(f"{path} is not a readable safetensors file ({error})") from error
-        if header.get("format") != FORMAT:
-            raise InputError(f"{path} holds no refiner of this version; fit it again and save it")
-        refiner = cls(**header["params"])
-        refiner.n_features_in_ = header["n_features_in"]
-        if header["feature_names_in"]:
-            refiner.feature_names_in_ = np.array(header["feature_names_in"], dtype=object)
-        refiner.guided_, refiner.scale_ = tensors["guided"], header["scale"]
-        refiner.pca_ = Reduction(tensors["mean"], tensors["components"], tensors["explained"])
-        refiner.scaler_ = Normaliser(tensors["x"], tensors["y"], tensors["fill"]) if "x" in tensors else None
+        try:
+            header = json.loads(text)
+            if header["format"] != FORMAT:
+                raise ValueError("another format")
+            refiner = cls(**header["params"])
+            refiner.n_features_in_ = header["n_features_in"]
+            if header["feature_names_in"]:
+                refiner.feature_names_in_ = np.array(header["feature_names_in"], dtype=object)
+            refiner.guided_, refiner.scale_ = tensors["guided"], header["scale"]
+            refiner.pca_ = Reduction(tensors["mean"], tensors["components"], tensors["explained"])
+            refiner.scaler_ = (
+                Normaliser(tensors["x"], tensors["y"], tensors["fill"]) if "x" in tensors else None
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} holds no refiner of this version; fit it again and save it") from error
         return refiner
 
     def __sklearn_tags__(self) -> Any:
@@ -164,34 +185,46 @@ class GuidedRefiner(TransformerMixin, BaseEstimator):
         if self.normalise not in ("zscore", "minmax", "quantile"):
             raise InputError(f"normalise={self.normalise!r} is none of zscore, minmax, quantile")
         for name in ("clip", "scale"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name}={getattr(self, name)!r}, expected a number above 0")
+            value = getattr(self, name)
+            if not isinstance(value, Real) or not 0 < float(value) < np.inf:
+                raise InputError(f"{name}={value!r}, expected a finite number above 0")
+        if self.width is not None and (not _is_whole(self.width) or self.width < 1):
+            raise InputError(f"width={self.width!r}, expected a whole number of 1 or more, or None")
 
     def _guided(self) -> np.ndarray:
         """Which columns of X are scores, (columns,)."""
         found = np.zeros(self.n_features_in_, dtype=bool)
-        if isinstance(self.attributes, (int, np.integer)):
-            if not 0 <= self.attributes <= self.n_features_in_:
-                raise InputError(f"attributes={self.attributes}, but X has {self.n_features_in_} columns")
-            found[self.n_features_in_ - self.attributes :] = True
-            return self._some_base(found)
-        names = getattr(self, "feature_names_in_", None)
-        if names is None:
+        if _is_whole(self.attributes):
+            count = int(self.attributes)  # type: ignore[arg-type]
+            if not 0 <= count <= self.n_features_in_:
+                raise InputError(f"attributes={count}, but X has {self.n_features_in_} columns")
+            found[self.n_features_in_ - count :] = True
+        else:
+            names = getattr(self, "feature_names_in_", None)
+            for name in self._asked():
+                if names is None:
+                    raise InputError(
+                        "attributes are given by name, but X has no names that are text; give it as a DataFrame with "
+                        "text as column names, or say how many of the last columns are attributes"
+                    )
+                if name not in names:
+                    raise InputError(f"X has no column '{name}': {nearest(str(name), names)}")
+                found |= names == name
+        if found.all():
             raise InputError(
-                "attributes are given by name, but X has no column names; give it as a DataFrame"
+                f"X has {len(found)} feature(s), all of them attributes; the base needs at least one"
             )
-        for name in self.attributes:
-            if name not in names:
-                raise InputError(f"X has no column '{name}': {nearest(str(name), names)}")
-            found |= names == name
-        return self._some_base(found)
+        return found
 
-    def _some_base(self, guided: np.ndarray) -> np.ndarray:
-        if guided.all():
+    def _asked(self) -> list[Any]:
+        """The names of `attributes`."""
+        if isinstance(self.attributes, str) or not isinstance(
+            self.attributes, (Sequence, np.ndarray, pd.Index)
+        ):
             raise InputError(
-                f"X has {len(guided)} feature(s), all of them attributes; the base needs at least one"
+                f"attributes={self.attributes!r}, expected a list of column names, or how many of the last columns"
             )
-        return guided
+        return list(self.attributes)
 
     def _apart(self, values: np.ndarray, guided: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Base columns and score columns; a base value that is missing is refused with its row."""
@@ -202,6 +235,10 @@ class GuidedRefiner(TransformerMixin, BaseEstimator):
                 f"X contains NaN in a column of the base, first in row {bad[0]}; only scores may be missing"
             )
         return base, scores
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from guided_refine.config import Config
+from guided_refine.config import WITHOUT_SCORES, Config
 from guided_refine.data.dataset import Dataset, load_dataset
 from guided_refine.files import read_csv, read_json, read_parquet
 from guided_refine.runfolder import RunFolder
@@ -57,7 +57,7 @@ def read_run(root: Path | str) -> RunFiles:
     run.rows = read("metrics.json", "test metrics", read_json, [])
     run.differences = read("differences.json", "differences to the base", read_json, [])
     run.per_user = read("per_user.parquet", "values per user", read_parquet, None)
-    if any(set(config.variants_of(b)) - {"base", "warm_restart", "pca_only"} for b in config.backbones):
+    if any(set(config.variants_of(b)) - WITHOUT_SCORES for b in config.backbones):
         run.scores = read("scores.parquet", "attribute scores", read_parquet, None)
         run.summary = read("scores/summary.json", "the summary of the scores", read_json, {})
         if config.tune.enabled:

@@ -3,17 +3,22 @@
 Non-negative matrix factorisation of word counts (Lee and Seung 1999; scikit-learn's) finds which words go together. A
 topic whose items are those of another one is left out. Each that stays becomes an attribute whose high pole is its own words
 and whose low pole is the leading words of the topics that share least with it; a language model then scores it as any other.
+Words must be written apart, as they are in most languages.
 """
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sklearn.decomposition import NMF
+from sklearn.exceptions import ConvergenceWarning
 
 from guided_refine.errors import InputError
 from guided_refine.scoring.attributes import Attribute, AttributeSet
@@ -29,7 +34,10 @@ SPARE = 1.5
 # Rank correlation of item weights beyond which two topics are one.
 ALIKE = 0.5
 HIGH, LOW, EXAMPLES = 12, 8, 3
-_WORD = re.compile(r"[^\W\d_]{3,}")
+SHORTEST = 3
+# Letters with the marks that many scripts write beside them, and apostrophes within.
+_WORD = re.compile(r"(?:[^\W\d_][\u0300-\u036f\u0900-\u0fff]*)+(?:['’][^\W\d_]+)*")
+_ADDRESS = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -47,11 +55,10 @@ class Topic:
 
 @dataclass(frozen=True)
 class Proposal:
-    """Topics from the most to the least frequent; `merged` counts those that were left out as another's double."""
+    """Topics from the most to the least frequent, and of how many texts they are."""
 
     topics: list[Topic]
     texts: int
-    merged: int
 
     def attribute_set(self, domain: str) -> AttributeSet:
         """The topics as an attribute set of version 1."""
@@ -74,8 +81,6 @@ def propose_attributes(texts: Sequence[str], count: int) -> Proposal:
     How much is it about apple, pie and pear?
     How much is it about steel, nail and hammer?
     """
-    from sklearn.decomposition import NMF
-
     if not 1 <= count <= 64:
         raise InputError(f"{count} attributes are asked for; a set holds 1 to 64")
     known = [i for i, text in enumerate(texts) if text.strip()]
@@ -87,14 +92,13 @@ def propose_attributes(texts: Sequence[str], count: int) -> Proposal:
             "ask for fewer, or name text columns that say more"
         )
     draft = NMF(wanted, init="nndsvda", random_state=0, max_iter=500)
-    weights = draft.fit_transform(matrix)
+    weights = _fitted(draft, matrix)
     # Weights in units of what they add to the texts, so that topics can be compared.
     size = np.linalg.norm(draft.components_, axis=1)
     kept = _distinct(weights * size, count)
-    merged = wanted - len(_distinct(weights * size, wanted))
     # Those that stay take over what belonged to those that went.
     final = NMF(len(kept), init="custom", max_iter=500)
-    weights = final.fit_transform(matrix, W=weights[:, kept], H=draft.components_[kept])
+    weights = _fitted(final, matrix, W=weights[:, kept], H=draft.components_[kept])
     weights = weights * np.linalg.norm(final.components_, axis=1)
     leading = weights.argmax(axis=1)
     leading[weights.max(axis=1) == 0] = -1
@@ -102,10 +106,11 @@ def propose_attributes(texts: Sequence[str], count: int) -> Proposal:
     alike = _rank_correlations(weights)
     topics: list[Topic] = []
     names: set[str] = set()
-    for place in np.argsort([-np.mean(leading == t) for t in range(len(kept))], kind="stable"):
+    said = [t for t in range(len(kept)) if ranked[t]]
+    for place in sorted(said, key=lambda t: -np.mean(leading == t)):
         name = _name(ranked[place], names)
         names.add(name)
-        others = [t for t in np.argsort(alike[place], kind="stable") if t != place]
+        others = sorted((t for t in said if t != place), key=lambda t: alike[place, t])
         examples = np.argsort(-weights[:, place], kind="stable")[:EXAMPLES]
         topics.append(
             Topic(
@@ -114,14 +119,29 @@ def propose_attributes(texts: Sequence[str], count: int) -> Proposal:
                 [known[i] for i in examples if weights[i, place] > 0],
             )
         )
-    return Proposal(topics, len(known), merged)
+    if not topics:
+        raise InputError(
+            f"{len(known)} texts hold no topic that could be told from another; nothing can be proposed"
+        )
+    return Proposal(topics, len(known))
+
+
+def _fitted(model: NMF, matrix: csr_matrix, **start: np.ndarray) -> np.ndarray:
+    """Weights (texts, topics). A factorisation that would still move in the last digits is good enough for a draft."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        weights: np.ndarray = model.fit_transform(matrix, **start)
+    return np.nan_to_num(weights)
 
 
 def _words(text: str) -> Iterator[str]:
-    """Words of three letters and more that are no stop words; forms of one word meet in the one used most (`_weighted`)."""
-    for match in _WORD.finditer(text.lower()):
-        if not is_stop_word(match.group()):
-            yield match.group()
+    """Words of three letters and more that are no stop words, in lower case; addresses of web pages are none."""
+    plain = unicodedata.normalize("NFKC", html.unescape(_ADDRESS.sub(" ", text))).lower()
+    for match in _WORD.finditer(plain):
+        word = match.group().replace("’", "'").removesuffix("'s")
+        if len(word) >= SHORTEST and not is_stop_word(word) and not word.endswith("n't"):
+            yield word
 
 
 def _weighted(texts: Sequence[str]) -> tuple[csr_matrix, list[str]]:
@@ -169,7 +189,10 @@ def _distinct(weights: np.ndarray, count: int) -> np.ndarray:
     alike = _rank_correlations(weights)
     kept: list[int] = []
     for topic in np.argsort(-(weights**2).sum(axis=0), kind="stable"):
-        if weights[:, topic].any() and all(alike[topic, other] < ALIKE for other in kept):
+        own = weights[:, topic]
+        # What is in all texts alike tells none from another; alone it is still what they are about.
+        tells = np.ptp(own) > 1e-6 * weights.max() or (not kept and own.any())
+        if tells and all(alike[topic, other] < ALIKE for other in kept):
             kept.append(int(topic))
         if len(kept) == count:
             break
@@ -198,7 +221,7 @@ def _ascii(word: str) -> str:
     >>> _ascii("café"), _ascii("кофе")
     ('cafe', '')
     """
-    bare = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode()
+    bare = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode().replace("'", "").lower()
     return bare if len(bare) >= 3 and bare.isalpha() else ""
 
 

@@ -115,17 +115,45 @@ def test_files_that_are_no_refiner(tmp_path: Path) -> None:
     ("refiner", "rows", "said"),
     [
         (GuidedRefiner(["humor"]), X, "no column 'humor': did you mean 'humour'"),
-        (GuidedRefiner(["humour"]), X.to_numpy(), "X has no column names"),
+        (GuidedRefiner(["humour"]), X.to_numpy(), "X has no names that are text"),
         (GuidedRefiner(9), X, "attributes=9, but X has 7 columns"),
         (GuidedRefiner(7), X, r"X has 7 feature\(s\), all of them attributes"),
-        (GuidedRefiner(5), X, "5 attributes do not fit into refined embeddings of width 2"),
+        (GuidedRefiner(5), X, "5 attributes leave no room for the base in vectors of width 2"),
         (GuidedRefiner(ATTRIBUTES, normalise="rank"), X, "normalise='rank' is none of"),  # type: ignore[arg-type]
-        (GuidedRefiner(ATTRIBUTES, scale=0.0), X, "scale=0.0, expected a number above 0"),
+        (GuidedRefiner(ATTRIBUTES, scale=0.0), X, "scale=0.0, expected a finite number above 0"),
+        (GuidedRefiner(ATTRIBUTES, clip=float("inf")), X, "clip=inf, expected a finite number"),
+        (GuidedRefiner(ATTRIBUTES, clip="4"), X, "clip='4', expected a finite number"),  # type: ignore[arg-type]
+        (GuidedRefiner(ATTRIBUTES, width=4.0), X, "width=4.0, expected a whole number"),  # type: ignore[arg-type]
+        (GuidedRefiner(ATTRIBUTES, width=-3), X, "width=-3, expected a whole number"),
+        (GuidedRefiner("humour"), X, "attributes='humour', expected a list of column names"),
+        (GuidedRefiner(None), X, "attributes=None, expected a list of column names"),  # type: ignore[arg-type]
+        (GuidedRefiner(True), X, "attributes=True, expected a list of column names"),
+        (GuidedRefiner([3, 4]), X.set_axis(range(7), axis=1), "no names that are text"),  # type: ignore[list-item]
     ],
 )
 def test_what_does_not_fit_is_said_in_a_sentence(refiner: GuidedRefiner, rows: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
         refiner.fit(rows)
+
+
+@pytest.mark.parametrize("header", ["", "{", "[]", '{"format": 1}', '{"format": 1, "params": {"depth": 2}}'])
+def test_headers_of_others_are_no_refiner(header: str, tmp_path: Path) -> None:
+    save_file({"x": np.zeros(1)}, tmp_path / "other.safetensors", metadata={"guided_refiner": header})
+    with pytest.raises(InputError, match="holds no refiner of this version"):
+        GuidedRefiner.load(tmp_path / "other.safetensors")
+
+
+def test_names_may_come_as_an_index_or_an_array_or_be_none_at_all() -> None:
+    wanted = GuidedRefiner(ATTRIBUTES).fit_transform(X)
+    for names in (pd.Index(ATTRIBUTES), np.array(ATTRIBUTES), tuple(ATTRIBUTES)):
+        np.testing.assert_array_equal(GuidedRefiner(names).fit_transform(X), wanted)
+    np.testing.assert_array_equal(GuidedRefiner([]).fit_transform(X), GuidedRefiner(0).fit_transform(X))
+
+
+def test_an_attribute_called_as_a_column_of_the_base_is_refused() -> None:
+    refiner = GuidedRefiner(["pc_1"]).fit(X.rename(columns={"humour": "pc_1"}))
+    with pytest.raises(InputError, match="an attribute is called 'pc_1'"):
+        refiner.get_feature_names_out()
 
 
 def test_it_works_in_a_pipeline() -> None:

@@ -61,6 +61,49 @@ def test_the_whole_way_from_files_to_a_refined_table(tmp_path: Path) -> None:
     )
 
 
+def test_columns_and_ids_become_text() -> None:
+    found = item_scores(pd.DataFrame({"item_id": [1.0, 2.0], 5: [0.1, 0.2]}))
+    assert found.columns.tolist() == ["5"] and found.index.tolist() == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (pd.DataFrame([["a", 0.1, 0.2]], columns=["item_id", "h", "h"]), "two columns 'h'"),
+        (pd.DataFrame({"item_id": ["a", None], "h": [0.1, 0.2]}), "row 2 has no item_id"),
+        (pd.DataFrame({"item_id": ["a"], "h": [np.inf]}), "'inf' in column 'h', expected a finite number"),
+        (pd.DataFrame({"item_id": ["a"], "h": pd.to_datetime(["2020-01-01"])}), "expected a finite number"),
+        (
+            pd.DataFrame(
+                {"kind": "item", "id": ["a", "a"], "attribute": "h", "source": "tuned", "value": [0.1, 0.2]}
+            ),
+            "two scores of item 'a' on 'h'",
+        ),
+    ],
+)
+def test_tables_that_are_no_scores(frame: pd.DataFrame, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        item_scores(frame)
+
+
+def test_an_attribute_may_be_called_value() -> None:
+    named = {"item_id": ["a"], "kind": [0.1], "id": [0.2], "attribute": [0.3], "value": [0.4]}
+    assert item_scores(pd.DataFrame(named)).columns.tolist() == ["kind", "id", "attribute", "value"]
+
+
+def test_other_kinds_of_input() -> None:
+    import torch
+
+    tensor = torch.nn.Parameter(torch.from_numpy(VECTORS)).to(torch.bfloat16)
+    pd.testing.assert_frame_equal(with_scores(tensor, WIDE), with_scores(VECTORS, WIDE))
+    with pytest.raises(
+        InputError, match="embeddings are an array, a tensor, a DataFrame or a file, not list"
+    ):
+        with_scores(VECTORS.tolist(), WIDE)
+    with pytest.raises(InputError, match="scores are a DataFrame, a file or a run folder, not ndarray"):
+        item_scores(VECTORS)  # type: ignore[arg-type]
+
+
 def test_faults_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="item 'a' has 'much' in column 'zeal'"):
         item_scores(WIDE.astype(object).assign(zeal=[0.1, "much", 0.2]))
@@ -68,7 +111,7 @@ def test_faults_are_named(tmp_path: Path) -> None:
         item_scores(pd.concat([WIDE, WIDE.iloc[:1]]))
     with pytest.raises(InputError, match="no column 'item_id'"):
         item_scores(WIDE[["humour"]])
-    with pytest.raises(InputError, match="no scores 'tund': did you mean 'tuned'"):
+    with pytest.raises(InputError, match="no scores of='tund': did you mean 'tuned'"):
         item_scores(run_with_scores(tmp_path), of="tund")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"has no scores\.parquet; finish the run"):

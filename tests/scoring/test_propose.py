@@ -88,6 +88,19 @@ def test_empty_texts_are_no_topic_and_examples_are_rows_of_the_catalog() -> None
     assert all(i % 2 == 1 and spaced[i] for topic in proposal.topics for i in topic.examples)
 
 
+def test_letters_in_disguise_and_words_with_apostrophes() -> None:
+    fancy = ["𝐁𝐎𝐎𝐊 𝐒𝐄𝐓", "hammer nail steel"] * 5
+    assert propose_attributes(fancy, 2).attribute_set("shop").names
+    texts = ["I don't have a lamp, it isn't a lamp", "doesn't rock: a chair", "the cook's pan &amp; pot"] * 4
+    said = " ".join(t.attribute.high.lower() for t in propose_attributes(texts, 3).topics)
+    assert not {"don", "doesn", "isn", "amp"} & set(said.replace(",", " ").replace(".", " ").split())
+    assert propose_attributes(["लाल किताब", "नीला कपड़ा"] * 5, 2).topics
+
+
+def test_the_same_text_over_and_over_is_one_topic() -> None:
+    assert len(propose_attributes(["apple pie"] * 9, 2).topics) == 1
+
+
 def test_other_scripts_get_a_name_that_a_column_may_have() -> None:
     texts = ["синий чайник вода", "чайник вода кипит", "белый хлеб мука", "мука хлеб печь"] * 5
     proposal = propose_attributes(texts, 2)
