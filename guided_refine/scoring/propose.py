@@ -96,6 +96,8 @@ def propose_attributes(texts: Sequence[str], count: int) -> Proposal:
     # Weights in units of what they add to the texts, so that topics can be compared.
     size = np.linalg.norm(draft.components_, axis=1)
     kept = _distinct(weights * size, count)
+    if not len(kept):
+        raise InputError(f"{len(known)} texts hold no word that weighs anything; nothing can be proposed")
     # Those that stay take over what belonged to those that went.
     final = NMF(len(kept), init="custom", max_iter=500)
     weights = _fitted(final, matrix, W=weights[:, kept], H=draft.components_[kept])
@@ -118,10 +120,6 @@ def propose_attributes(texts: Sequence[str], count: int) -> Proposal:
                 float(np.mean(leading == place)),
                 [known[i] for i in examples if weights[i, place] > 0],
             )
-        )
-    if not topics:
-        raise InputError(
-            f"{len(known)} texts hold no topic that could be told from another; nothing can be proposed"
         )
     return Proposal(topics, len(known))
 
