@@ -23,8 +23,8 @@ from guided_refine.reporting.style import (
 )
 
 BINS = 10
-#: A change that leaves less than half of the base would squash all others: it is named at the edge instead.
-COLLAPSED = -50.0
+#: A change that surely loses more than this, in per cent, would squash all others: it is named at the edge instead.
+COLLAPSED = -20.0
 FEWEST_USERS = 20
 
 

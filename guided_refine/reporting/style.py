@@ -25,6 +25,7 @@ NAMES = {
     "sasrec": "SASRec",
     "bert4rec": "BERT4Rec",
     "pca_only": "PCA only",
+    "text_pca": "text PCA",
 }
 SOURCE_NAMES = {"bag_of_words": "bag of words", "untuned": "untuned", "tuned": "tuned"}
 DASHES = ("-", "--", ":", "-.")
