@@ -113,6 +113,12 @@ class TuneConfig(_Section):
         0, ge=0, description="before it, learn to write the title that follows a training history, by TRL"
     )
 
+    @property
+    def held_still(self) -> Literal["item", "user"] | None:
+        """Whose scores stay those of the untuned model."""
+        still: dict[str, Literal["item", "user"] | None] = {"both": None, "user": "item", "item": "user"}
+        return still[self.side]
+
     @model_validator(mode="after")
     def _keys_of_the_task(self) -> TuneConfig:
         if self.like_threshold is not None and self.task != "like_dislike":

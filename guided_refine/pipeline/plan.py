@@ -241,6 +241,10 @@ class Plan:
         if self.tune_base is not None:
             inputs["base"] = self.unit_key(self.tune_base)
             inputs["refine"] = self.config.refine.model_dump(mode="json")
+        if self.config.tune.held_still:
+            inputs["held_still"] = (
+                self.config.tune.held_still
+            )  # before, both kinds were scored by the adapter
         if launched().count > 1 and self.config.tune.micro_batch_size is None:
             inputs["processes"] = launched().count  # each then draws the dropout of its own share
         return inputs

@@ -184,7 +184,7 @@ def _local_scores(
     model = load_language_model(
         _model_spec(config, folder, config_folder),
         config.llm_options,
-        adapter=folder.adapter if config.tune.enabled else None,
+        adapter=folder.adapter if config.tune.enabled and config.tune.held_still != "item" else None,
         name=saved.model,
     )
     options, source = config.llm_options, saved.source

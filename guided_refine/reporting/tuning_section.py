@@ -117,22 +117,43 @@ def _told(report: dict[str, Any]) -> list[str]:
     lines = []
     held = report.get("held_out", {}).get("held_out")
     if held:
+        # Older reports of task like_dislike took disliked events too, and do not say so.
+        liked = " that its user liked" if report["held_out"].get("of") == "likes" else ""
         lines.append(
-            f"- Ranking by the scores alone: a held-out training event beats {100 * held['before']:.1f} % of random items "
-            f"before and {100 * held['after']:.1f} % after (50 % is chance)."
+            f"- Ranking by the scores alone: a held-out training event{liked} beats {100 * held['before']:.1f} % of random "
+            f"items before and {100 * held['after']:.1f} % after (50 % is chance)."
         )
     share = report.get("well_formed")
     if share is not None:
         verdict = (
             "" if share >= WELL_FORMED else f", **below the {100 * WELL_FORMED:.0f} % that it should reach**"
         )
-        of = f" about {report['answers_written']} items" if "answers_written" in report else ""
         lines.append(
-            f"- Well-formed lines when the tuned model writes freely{of}: {100 * share:.1f} %{verdict}."
+            f"- Well-formed lines when the tuned model writes freely{_about(report)}: {100 * share:.1f} %{verdict}"
+            f"{_apart(report)}."
         )
     if report.get("tokens_per_second"):
         lines.append(f"- {report['steps']} steps, {report['tokens_per_second']:,.0f} tokens per second.")
     return [*lines, ""] if lines else []
+
+
+def _about(report: dict[str, Any]) -> str:
+    if "answers_written" not in report:
+        return ""
+    # Older reports tell of items only.
+    what = "items and histories" if "well_formed_users" in report else "items"
+    return f" about {report['answers_written']} {what}"
+
+
+def _apart(report: dict[str, Any]) -> str:
+    """The same share of parts of the answers, and of the model as it came."""
+    parts = [("items", "of items"), ("users", "of histories"), ("untuned", "of the untuned model")]
+    said = [
+        f"{100 * report[f'well_formed_{name}']:.1f} % {words}"
+        for name, words in parts
+        if f"well_formed_{name}" in report and (name != "items" or "well_formed_users" in report)
+    ]
+    return f" ({', '.join(said)})" if said else ""
 
 
 @styled

@@ -116,6 +116,17 @@ def _means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     return {n: math.fsum(row[n] for row in rows) / len(rows) for n in names}
 
 
+_HOW_TO_LOAD = """It belongs to the model whose fingerprint `base_model.json` names:
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE_FOLDER), ADAPTER_FOLDER)
+```
+"""
+
+
 def card(model: str, cut_off: str, attributes: Sequence[str], summary: dict[str, Any]) -> str:
     """README of the adapter folder."""
     first, last = summary["first"].get("loss"), summary["last"].get("loss")
@@ -127,12 +138,16 @@ Tuned by guided-refine {__version__} so that the attribute scores of items and u
 - steps: {summary["steps"]}, loss {first:.4g} to {last:.4g}
 - interactions it has seen: the training part of split `{cut_off}`
 
-It belongs to the model whose fingerprint `base_model.json` names:
+{_HOW_TO_LOAD}"""
 
-```python
-from peft import PeftModel
-from transformers import AutoModelForCausalLM
 
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE_FOLDER), ADAPTER_FOLDER)
-```
-"""
+def stage_card(model: str, cut_off: str, stage: str, learnt: str, steps: int, loss: dict[str, float]) -> str:
+    """README of the adapter folder that a stage before tuning leaves; `learnt` ends the sentence on what it is for."""
+    return f"""# LoRA adapter for {model} after stage {stage}
+
+Trained by guided-refine {__version__} {learnt}; the stages that follow go on with its weights.
+
+- steps: {steps}, loss per learnt token {loss["first"]:.4g} to {loss["last"]:.4g} nats
+- interactions it may have seen, in this stage and those before it: the training part of split `{cut_off}`
+
+{_HOW_TO_LOAD}"""

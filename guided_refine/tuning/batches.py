@@ -103,11 +103,18 @@ class Examples(torch.utils.data.Dataset[TuneBatch]):
         return self._batch(step, users, positions, negatives, rng)
 
     def held_out(self) -> TuneBatch | None:
-        """Last training events that no step trains on, ranked against random items; None for tiny data."""
-        if len(self._held) == 0:
+        """Last training events that no step trains on, ranked against random items; None for tiny data.
+
+        Where there are ratings to learn from, those that their users liked: an item that was disliked is no right answer.
+        """
+        users, places = self._held, self._held_places
+        if self._likes is not None:
+            liked = [self._likes[u][p] == 1 for u, p in zip(users, places, strict=True)]
+            users, places = users[liked], places[liked]
+        if len(users) == 0:
             return None
         rng = self._rng(_HELD_OUT, 1)
-        return self._batch(-1, self._held, self._held_places, HELD_OUT_CANDIDATES, rng)
+        return self._batch(-1, users, places, HELD_OUT_CANDIDATES, rng)
 
     def items_used(self) -> np.ndarray:
         """Sorted numbers of the items that some step scores."""

@@ -185,7 +185,8 @@ class Objective:
 
     def rank_held_out(self, batch: TuneBatch) -> dict[str, float]:
         """How held-out events fare among random items: `held_out` is the mean share of them that the target beats
-        (ties count half; 0.5 is chance) by the scores alone, `held_out_loss` the softmax loss of task `next_item`.
+        (ties count half; 0.5 is chance) by the scores alone, `held_out_loss` the softmax loss of task `next_item`,
+        whatever the task is that is tuned for.
         """
         texts = self._step_texts(batch)
         with evaluating(self._model):

@@ -7,10 +7,8 @@ operator cares about; it publishes no formulas, so the forms here are this proje
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -52,8 +50,8 @@ class Task(Protocol):
     """A task of one's own: any callable of this form, given to `tune(..., task=...)`.
 
     It sees all examples of a step at once, whatever `tune.micro_batch_size` and however many processes tune, and must be
-    differentiable in both sides. A function is known by its name and source (an object by its attribute `name`), so that
-    a changed task is tuned anew.
+    differentiable in both sides. A changed task is tuned anew: it is known by its attribute `name`, or else by its source
+    and all values that it holds (see `guided_refine.tuning.identity`).
 
     >>> def margin(scores: StepScores) -> Tensor:  # the target one ahead of the best other candidate
     ...     own = scores.logits.gather(1, scores.target[:, None])
@@ -132,20 +130,3 @@ class BaseRecommender:
         )
         logits = said + self.base.weight * scores.users @ scores.items.T
         return recommendation_loss(logits, scores.target, scores.blocked)
-
-
-def identity(task: Task) -> str:
-    """What a task of the caller's own is known by: its `name`, or its qualified name and the hash of its source.
-
-    >>> identity(next_item).split(":")[0]
-    'guided_refine.tuning.tasks.next_item'
-    """
-    named = getattr(task, "name", None)
-    if named is not None:
-        return str(named)
-    known: Any = task if inspect.isfunction(task) else type(task)
-    try:
-        source = inspect.getsource(known)
-    except (OSError, TypeError):  # typed in at a prompt
-        source = ""
-    return f"{known.__module__}.{known.__qualname__}:{hashlib.sha256(source.encode()).hexdigest()[:16]}"

@@ -20,6 +20,7 @@ from guided_refine.errors import InputError
 from guided_refine.files import read_json, sha256_file, sha256_json, write_json
 from guided_refine.scoring.language_model import LanguageModel
 from guided_refine.scoring.prompt import segment_ids, tokenise_texts
+from guided_refine.tuning import artefact
 from guided_refine.tuning.batches import Examples
 from guided_refine.tuning.checkpoints import latest_whole, seal
 from guided_refine.tuning.outcome import save_adapter
@@ -36,9 +37,14 @@ MANIFEST, WEIGHTS = "manifest.json", "adapter_model.safetensors"
 
 @dataclass(frozen=True)
 class TextStage:
-    """What a stage learns: `rows()` gives its examples, `steps` times `batch_size` of them are read."""
+    """What a stage learns: `rows()` gives its examples, `steps` times `batch_size` of them are read.
+
+    Where they are fewer they are read again; the last step of each reading has what is left of them. `learnt` says in the
+    card what it is about: "on the texts of the catalog".
+    """
 
     name: str
+    learnt: str
     steps: int
     rows: Callable[[], list[Row]]
 
@@ -64,21 +70,38 @@ def next_title_rows(
 ) -> list[Row]:
     """History, line break, title of the next item: one row for each example of each step; only the title is learnt.
 
-    A history is read as user scores read it, oldest event first; it is cut at its old end to fit `limit` tokens.
+    A history is read as user scores read it, oldest event first; it is cut at its old end to fit `limit` tokens. An empty
+    title teaches the end mark alone; where there is none either, the row is left out.
+
+    Raises `InputError` when no row is left.
     """
     end = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
     newline = segment_ids(tokenizer, "\n")
+    written = tokenise_texts(tokenizer, [" ".join(title.split()) for title in titles], limit)
     rows = []
     for step in range(len(examples)):
         batch = examples[step]
         for user, position, column in zip(batch.users, batch.positions, batch.target, strict=True):
-            title = " ".join(titles[batch.items[column] - 1].split())
-            answer = [*segment_ids(tokenizer, title), *end][: limit // 2]
+            answer = [*written[batch.items[column] - 1][0], *end][: limit // 2]
+            if not answer:
+                continue
             question = [*texts.user(int(user), int(position)), *newline][-(limit - len(answer)) :]
             rows.append(
                 {"input_ids": question + answer, "completion_mask": [0] * len(question) + [1] * len(answer)}
             )
+    if not rows:
+        raise InputError("tune.sft_steps: no item has a title to learn from; add titles or set it to 0")
     return rows
+
+
+def rows_at_a_time(batch_size: int, micro_batch_size: int | None) -> int:
+    """The most rows up to `micro_batch_size` that divide a step of `batch_size` without a rest.
+
+    >>> rows_at_a_time(32, None), rows_at_a_time(32, 8), rows_at_a_time(32, 12), rows_at_a_time(4, 9)
+    (32, 8, 8, 4)
+    """
+    most = min(micro_batch_size or batch_size, batch_size)
+    return next(size for size in range(most, 0, -1) if batch_size % size == 0)
 
 
 def run_stage(
@@ -105,7 +128,10 @@ def run_stage(
     loss = _train(stage, model, language_model, config, work / stage.name, seed)
     fresh = work / f"{stage.name}-adapter"
     shutil.rmtree(fresh, ignore_errors=True)
-    save_adapter(model, fresh, language_model.fingerprint)
+    card = artefact.stage_card(
+        language_model.name, made_from["cut_off"], stage.name, stage.learnt, stage.steps, loss
+    )
+    save_adapter(model, fresh, language_model.fingerprint, card)
     write_json(
         fresh / MANIFEST,
         {
@@ -168,11 +194,16 @@ def _train(
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             seal(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
 
-    size = min(config.micro_batch_size or config.batch_size, config.batch_size)
+    size = rows_at_a_time(config.batch_size, config.micro_batch_size)
     tokenizer = language_model.tokenizer
     # The trainer writes special tokens and its own wishes into these; the model is to be as before.
     kept = [language_model.model.config, language_model.model.generation_config]
     before = tokenizer.pad_token, [copy.deepcopy(vars(each)) for each in kept]
+    embedding = language_model.model.get_input_embeddings()
+    hooks = set(embedding._forward_hooks)
+    recomputed = {
+        m: m.gradient_checkpointing for m in model.modules() if hasattr(m, "gradient_checkpointing")
+    }
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     # This project has a display of its own, which --quiet turns off.
@@ -185,14 +216,17 @@ def _train(
                 output_dir=str(folder),
                 max_steps=stage.steps,
                 per_device_train_batch_size=size,
-                gradient_accumulation_steps=max(1, math.ceil(config.batch_size / size)),
+                gradient_accumulation_steps=config.batch_size // size,
                 learning_rate=config.learning_rate,
                 lr_scheduler_type="cosine",
                 warmup_steps=max(1, stage.steps // 10),
                 completion_only_loss=True,
                 max_length=None,
                 packing=False,
-                gradient_checkpointing=False,
+                gradient_checkpointing=config.gradient_checkpointing,
+                gradient_checkpointing_kwargs={"use_reentrant": False}
+                if config.gradient_checkpointing
+                else None,
                 bf16=False,
                 save_strategy="steps",
                 save_steps=config.save_every,
@@ -214,6 +248,13 @@ def _train(
     finally:
         if not barred:
             datasets.enable_progress_bars()
+        if config.gradient_checkpointing:
+            # Tuning itself reads slots, for which transformers' own must be off (see `recompute`).
+            for module, was in recomputed.items():
+                module.gradient_checkpointing = was
+            # TRL and transformers both hook into the embedding, and only the later hook could be taken back by name.
+            for hook in set(embedding._forward_hooks) - hooks:
+                del embedding._forward_hooks[hook]
         tokenizer.pad_token = before[0]
         for each, values in zip(kept, before[1], strict=True):
             vars(each).clear()

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 #: The held-out ranking is looked at this often while tuning, and once before.
 EVALUATIONS = 2
-#: Items about which the tuned model writes freely, for the report.
+#: Texts about which the tuned model writes freely, for the report: items and histories, half each. The untuned model
+#: writes about half as many of them.
 GENERATED_ITEMS = 200
 #: Texts whose lines the template term reads in a step; each is a prompt of its own with all definitions.
 TEMPLATE_TEXTS = 2
@@ -80,9 +81,9 @@ def tune(
     `tune_config.side == "user"` they are the item side of the recommendation loss. `task` is one's own (see
     `guided_refine.tuning.tasks.Task`) in place of `tune_config.task`; `base` is what task `base_recommender` adds the
     attributes to. Beside the adapter: `curves.csv` (every term at every step), `report.json` (first and last losses,
-    held-out ranking, share of well-formed lines in `generated_items` free answers, tokens per second) and
-    `manifest.json` (what it was made from, the cut-off of the split it saw). Of the interactions only
-    `dataset.visible(user, "train")` is read.
+    held-out ranking, share of well-formed lines in `generated_items` free answers, half of them about histories, and in
+    half as many of the untuned model, tokens per second) and `manifest.json` (what it was made from, the cut-off of the
+    split it saw). Of the interactions only `dataset.visible(user, "train")` is read.
 
     Called again with the same inputs it returns at once; after a kill it goes on from the last checkpoint and ends
     with the same weights. `language_model.model` is as before when this returns. Under `accelerate launch` every
@@ -118,9 +119,12 @@ def tune(
     if tune_config.task == "base_recommender" and base is not None:
         made_from["base"] = [base.fingerprint, base.weight]
     if task is not None:
-        from guided_refine.tuning.tasks import identity
+        from guided_refine.tuning.identity import identity
 
         made_from["task"] = identity(task)
+    most = min(tune_config.micro_batch_size or tune_config.batch_size, tune_config.batch_size)
+    if tune_config.pretrain_steps + tune_config.sft_steps and tune_config.batch_size % most:
+        made_from["text_rows"] = "exact"  # such stages once read more rows a step
     if (
         processes.count > 1 and tune_config.micro_batch_size is None
     ):  # pieces, and so dropout, follow their number
@@ -305,26 +309,46 @@ def _train(job: _Job, model: PeftModel) -> None:
             cut_off=job.dataset.split.cut_off,
             seconds=seconds,
             tokens=trainer.tokens,
+            liked_only=job.likes is not None,
             free_answers=_free_answers(job, model, texts),
         )
 
 
 def _free_answers(job: _Job, model: PeftModel, texts: DatasetTexts) -> dict[str, float]:
+    """Shares of well-formed lines: of all answers, of those about items and users, and of the untuned model's."""
     from guided_refine.tuning.generation import well_formed_share
 
-    count = min(job.generated_items, job.dataset.n_items)
-    if count == 0:
+    of_users = [(u, int(n) - 1) for u, n in enumerate(job.dataset.split.n_train) if n > 1]
+    n_users = min(job.generated_items // 2, len(of_users))
+    n_items = min(job.generated_items - n_users, job.dataset.n_items)
+    if n_items == 0:
         return {}
     model.eval()
-    chosen = np.linspace(1, job.dataset.n_items, count).round().astype(int)
-    share = well_formed_share(
-        model,
-        job.language_model.tokenizer,
-        job.plans["item"],
-        [texts.item(int(i)) for i in chosen],
-        context=job.context,
-    )
-    return {"well_formed": share, "answers_written": count}
+    items = np.linspace(1, job.dataset.n_items, n_items).round().astype(int)
+    users = np.linspace(0, len(of_users) - 1, n_users).round().astype(int)
+    asked = {
+        "item": [texts.item(int(i)) for i in items],
+        "user": [texts.user(*of_users[u]) for u in users],
+    }
+
+    def share(kind: str, every: int = 1) -> tuple[float, int]:
+        chosen = asked[kind][::every]
+        tokenizer, plan = job.language_model.tokenizer, job.plans[kind]
+        return well_formed_share(model, tokenizer, plan, chosen, context=job.context), len(chosen)
+
+    def mean(shares: list[tuple[float, int]]) -> float:
+        return sum(part * count for part, count in shares) / sum(count for _, count in shares)
+
+    kinds = [kind for kind in asked if asked[kind]]
+    after = {kind: share(kind) for kind in kinds}
+    with model.disable_adapter():
+        before = [share(kind, every=2) for kind in kinds]
+    return {
+        "well_formed": mean(list(after.values())),
+        "well_formed_untuned": mean(before),
+        **{f"well_formed_{kind}s": part for kind, (part, _) in after.items()},
+        "answers_written": n_items + n_users,
+    }
 
 
 def _text_stages(job: _Job, model: PeftModel, texts: DatasetTexts, drawn: Callable[[int], Examples]) -> None:
@@ -336,10 +360,14 @@ def _text_stages(job: _Job, model: PeftModel, texts: DatasetTexts, drawn: Callab
     limit = min(job.options.text_tokens, job.context - 1)
     stages = [
         TextStage(
-            "pretrain", config.pretrain_steps, lambda: catalog_rows(tokenizer, job.dataset.texts, limit)
+            "pretrain",
+            "on the texts of the catalog, as language",
+            config.pretrain_steps,
+            lambda: catalog_rows(tokenizer, job.dataset.texts, limit),
         ),
         TextStage(
             "sft",
+            "to write the title that comes next after a history",
             config.sft_steps,
             lambda: next_title_rows(
                 tokenizer, texts, job.dataset.titles, drawn(config.sft_steps), job.context

@@ -75,3 +75,23 @@ def test_the_section_says_where_lines_are_not_well_formed(tmp_path: Path) -> Non
     assert "| humour |" in text
     write_json(root / "tuning" / "report.json", {**report, "well_formed": 0.995})
     assert "below" not in "\n".join(tuning_section(read_run(root)))
+
+
+def test_answers_are_told_apart_and_older_reports_still_read(tmp_path: Path) -> None:
+    root = build_run(tmp_path)
+
+    def told(report: dict[str, object]) -> str:
+        write_json(root / "tuning" / "report.json", {"steps": 4, **report})
+        return "\n".join(tuning_section(read_run(root)))
+
+    old = {"well_formed": 0.995, "answers_written": 200}
+    assert "freely about 200 items: 99.5 %." in told(old)
+    now = {"well_formed_untuned": 0.5, "well_formed_items": 1.0, "well_formed_users": 0.99}
+    assert (
+        "about 200 items and histories: 99.5 % (100.0 % of items, 99.0 % of histories, 50.0 % of the untuned model)."
+    ) in told({**old, **now})
+    held = {"held_out": {"before": 0.5, "after": 0.625}}
+    assert "a held-out training event beats" in told({"held_out": held})
+    assert "a held-out training event that its user liked beats" in told(
+        {"held_out": {**held, "of": "likes"}}
+    )

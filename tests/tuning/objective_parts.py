@@ -1,7 +1,8 @@
-"""One model under LoRA over the toy shop, with everything that an objective needs."""
+"""One model under LoRA over the toy shop, with everything that an objective needs, and the tasks with batches for them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,32 @@ from guided_refine.scoring.attributes import AttributeSet
 from guided_refine.scoring.language_model import LanguageModel
 from guided_refine.scoring.prompt import build_prompt
 from guided_refine.scoring.slots import SlotReader
-from guided_refine.tuning.batches import Examples
+from guided_refine.tuning.batches import Examples, TuneBatch
 from guided_refine.tuning.losses import catalog_scale
 from guided_refine.tuning.objective import Objective
+from guided_refine.tuning.tasks import BaseRecommender, LikeDislike, Task, next_item
 from guided_refine.tuning.texts import DatasetTexts
+
+
+class Base:
+    """Says something of its own about every user, position and item."""
+
+    fingerprint, weight = "base", 0.7
+
+    def __call__(self, users: np.ndarray, positions: np.ndarray, items: np.ndarray) -> np.ndarray:
+        return np.sin(users[:, None] + 2.0 * positions[:, None] + 3.0 * items[None, :])
+
+
+TASKS: dict[str, Task] = {
+    "next_item": next_item,
+    "like_dislike": LikeDislike(0.4),
+    "base_recommender": BaseRecommender(Base()),
+}
+
+
+def labelled(batch: TuneBatch) -> TuneBatch:
+    """The same step, every other event liked."""
+    return replace(batch, labels=np.arange(len(batch.users)) % 2.0)
 
 
 class Bench:

@@ -15,6 +15,7 @@ from guided_refine.config import Config, TuneConfig
 from guided_refine.config_file import parse_config
 from guided_refine.files import sha256_json
 from guided_refine.pipeline.plan import Plan
+from guided_refine.pipeline.stages import Stages
 from guided_refine.pipeline.tuning import tune_run
 from guided_refine.pipeline.units import load_unit, run_dataset, run_scores
 from guided_refine.progress import Progress
@@ -101,3 +102,33 @@ def test_a_run_tunes_on_what_its_base_leaves_open(tiny_folder: Path, tmp_path: P
     kept = KeptBase(base, dataset, value, plan.config.refine)
     assert manifest["made_from"]["base"] == [kept.fingerprint, kept.weight]
     assert manifest["cut_off"] == dataset.split.cut_off
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_the_side_that_is_not_tuned_keeps_its_scores(side: str, tiny_folder: Path, tmp_path: Path) -> None:
+    attributes = make_attributes()
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(attributes.model_dump(mode="json")), encoding="utf-8")
+    folder = make_run(
+        tmp_path / "run",
+        tmp_path / "source",
+        until="base",
+        attributes=str(tmp_path / "toy.yaml"),
+        llm=str(tiny_folder),
+        llm_options={
+            "device": "cpu",
+            "dtype": "float32",
+            "text_tokens": 24,
+            "event_tokens": 8,
+            "history_events": 4,
+        },
+        tune={"side": side, "steps": 2, "batch_size": 4, "negatives": 6, "learning_rate": 0.01},
+    )
+    plan = Plan(folder.config(), folder, tmp_path, strict=False)
+    Stages(plan, tests=False).tune()
+    scores = run_scores(plan, run_dataset(plan))
+    before, after = scores["untuned"], scores["tuned"]
+    same = {
+        "item": np.array_equal(before.item_value, after.item_value, equal_nan=True),
+        "user": np.array_equal(before.users.value, after.users.value),
+    }
+    assert same == {"user": side == "item", "item": side == "user"}

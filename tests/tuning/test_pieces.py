@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from objective_parts import Bench, weights
+from objective_parts import TASKS, Bench, labelled, weights
 from toy_shop import OPTIONS
 
 from guided_refine.config import TuneConfig
@@ -16,6 +16,7 @@ from guided_refine.data.dataset import Dataset
 from guided_refine.scoring.attributes import AttributeSet
 from guided_refine.scoring.language_model import LanguageModel, load_language_model
 from guided_refine.tuning.objective import Objective, Terms
+from guided_refine.tuning.tasks import Task, next_item
 
 TERMS = ["recommendation_weight", "format_weight", "anchor_weight"]
 
@@ -35,16 +36,18 @@ def gradients(bench: Bench) -> dict[str, torch.Tensor]:
     return found
 
 
-def as_a_whole(bench: Bench, config: TuneConfig, step: int = 0) -> tuple[Terms, dict[str, torch.Tensor]]:
-    terms = bench.objective(config)(bench.examples[step])
+def as_a_whole(
+    bench: Bench, config: TuneConfig, task: Task = next_item
+) -> tuple[Terms, dict[str, torch.Tensor]]:
+    terms = bench.objective(config, task=task)(labelled(bench.examples[0]))
     terms.total.backward()
     return terms, gradients(bench)
 
 
-def assert_same(bench: Bench, config: TuneConfig, size: int) -> None:
-    whole, wanted = as_a_whole(bench, config)
-    pieces = bench.objective(config.model_copy(update={"micro_batch_size": size})).accumulate(
-        bench.examples[0]
+def assert_same(bench: Bench, config: TuneConfig, size: int, task: Task = next_item) -> None:
+    whole, wanted = as_a_whole(bench, config, task)
+    pieces = bench.objective(config.model_copy(update={"micro_batch_size": size}), task=task).accumulate(
+        labelled(bench.examples[0])
     )
     assert pieces.values() == pytest.approx(whole.values(), rel=1e-6, abs=1e-6)
     assert pieces.total.item() == pytest.approx(whole.total.item(), rel=1e-6, abs=1e-6)
@@ -63,9 +66,12 @@ def test_one_by_one_equals_all_at_once_for_each_term(bench: Bench, side: str, te
     assert_same(bench, weights(**{term: 1.0}).model_copy(update={"side": side}), 1)
 
 
-@pytest.mark.parametrize("size", [3, 8])
-def test_every_size_gives_the_same_gradients(bench: Bench, size: int) -> None:
-    assert_same(bench, weights(recommendation_weight=1.0, format_weight=0.5, anchor_weight=0.25), size)
+@pytest.mark.parametrize(
+    ("task", "size"), [("next_item", 3), ("next_item", 8), ("like_dislike", 3), ("base_recommender", 3)]
+)
+def test_every_task_and_size_gives_the_same_gradients(bench: Bench, task: str, size: int) -> None:
+    config = weights(recommendation_weight=1.0, format_weight=0.5, anchor_weight=0.25)
+    assert_same(bench, config, size, TASKS[task])
 
 
 def test_the_dropout_of_a_piece_is_that_of_its_first_reading(

@@ -80,6 +80,27 @@ def test_examples_are_rated_events_with_their_labels() -> None:
     assert seen == {0.0, 1.0}
 
 
+def test_only_liked_events_are_held_out_to_be_ranked() -> None:
+    shop = rated(gaps=0.1)
+    labels = likes(shop, None)
+    options = {"steps": 30, "batch_size": 6, "negatives": 9, "template_texts": 2, "seed": 0}
+    every = np.ones(shop.n_items, bool)
+    examples = Examples(shop, every, likes=labels, **options)
+    held = examples.held_out()
+    assert held is not None and held.labels is not None and held.labels.all()
+    assert len(held.items) > len(held.users), "random items beside"
+    # The others are not learnt from either: what is watched does not change what is learnt.
+    alike = [np.where(np.isnan(row), row, 1.0) for row in labels]
+    more = Examples(shop, every, likes=alike, **options)
+    watched = more.held_out()
+    assert watched is not None and set(held.users) < set(watched.users)
+    for step in range(30):
+        np.testing.assert_array_equal(examples[step].users, more[step].users)
+        np.testing.assert_array_equal(examples[step].positions, more[step].positions)
+    none = [np.where(np.isnan(row), row, 0.0) for row in labels]
+    assert Examples(shop, every, likes=none, **options).held_out() is None
+
+
 def test_what_is_missing_is_said() -> None:
     with pytest.raises(InputError, match="needs ratings, but toy has none"):
         likes(make_shop(), None)

@@ -9,9 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from objective_parts import Base
 
 from guided_refine.tuning.batches import TuneBatch
-from guided_refine.tuning.tasks import BaseRecommender, LikeDislike, StepScores, identity, next_item
+from guided_refine.tuning.identity import identity
+from guided_refine.tuning.tasks import BaseRecommender, LikeDislike, StepScores, next_item
 
 
 def make_step(seed: int, users: int = 4, items: int = 5, m: int = 3) -> StepScores:
@@ -34,13 +36,6 @@ def make_step(seed: int, users: int = 4, items: int = 5, m: int = 3) -> StepScor
     )
     z = [torch.from_numpy(rng.normal(size=(n, m))).requires_grad_() for n in (users, items)]
     return StepScores(batch, *z)
-
-
-class Base:
-    fingerprint, weight = "base", 0.7
-
-    def __call__(self, users: np.ndarray, positions: np.ndarray, items: np.ndarray) -> np.ndarray:
-        return np.sin(users[:, None] + 2.0 * positions[:, None] + 3.0 * items[None, :])
 
 
 @settings(max_examples=25, deadline=None)

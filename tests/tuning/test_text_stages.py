@@ -19,7 +19,7 @@ from guided_refine.scoring.attributes import AttributeSet
 from guided_refine.scoring.language_model import LanguageModel, load_language_model
 from guided_refine.scoring.prompt import build_prompt
 from guided_refine.tuning.batches import Examples
-from guided_refine.tuning.text_stages import Row, catalog_rows, next_title_rows
+from guided_refine.tuning.text_stages import Row, catalog_rows, next_title_rows, rows_at_a_time
 from guided_refine.tuning.texts import DatasetTexts
 from guided_refine.tuning.tune import tune
 
@@ -93,6 +93,88 @@ def test_a_catalog_row_is_the_text_and_an_end(tiny: LanguageModel) -> None:
         catalog_rows(tiny.tokenizer, ["", " "], 8)
 
 
+def test_no_title_ends_the_answer_or_leaves_nothing_to_learn(
+    tiny: LanguageModel, dataset: Dataset, attributes: AttributeSet
+) -> None:
+    end = tiny.tokenizer.eos_token
+    spelled = [f"{title} {end} then" for title in dataset.titles]
+    rows = rows_of(tiny, replace(dataset, items=dataset.items.assign(title=spelled)), attributes)
+    answers = [[i for i, learnt in zip(*row.values(), strict=True) if learnt] for row in rows]
+    assert all(
+        a.count(tiny.tokenizer.eos_token_id) == 1 and a[-1] == tiny.tokenizer.eos_token_id for a in answers
+    )
+    assert all(tiny.tokenizer.decode(a).split()[-2 if end in a else -1].startswith("then") for a in answers)
+
+    untitled = ["" if i % 2 else title for i, title in enumerate(dataset.titles)]
+    some = replace(dataset, items=dataset.items.assign(title=untitled))
+    whole = rows_of(tiny, some, attributes)
+    tiny.tokenizer.eos_token = None
+    few = rows_of(tiny, some, attributes)
+    assert 0 < len(few) < len(whole)
+    assert all(1 in row["completion_mask"] for row in few)
+    with pytest.raises(InputError, match=r"tune\.sft_steps: no item has a title"):
+        rows_of(tiny, replace(dataset, items=dataset.items.assign(title="")), attributes)
+
+
+@pytest.mark.parametrize("micro", [None, 3, 4, 6, 9])
+def test_a_step_is_cut_without_a_rest(micro: int | None) -> None:
+    size = rows_at_a_time(6, micro)
+    assert 6 % size == 0 and size <= (micro or 6)
+
+
+def test_pieces_and_recomputed_layers_change_no_loss(
+    tiny_folder: Path,
+    dataset: Dataset,
+    attributes: AttributeSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from torch.utils import checkpoint
+    from trl import SFTTrainer
+
+    read: list[int] = []
+    original, again = SFTTrainer.training_step, checkpoint.checkpoint
+    recomputed: list[bool] = []
+
+    def counted(self: SFTTrainer, model: object, inputs: dict[str, torch.Tensor], *others: object) -> object:
+        read.append(len(inputs["input_ids"]))
+        return original(self, model, inputs, *others)
+
+    def noted(*given: object, **named: object) -> object:
+        recomputed.append(True)
+        return again(*given, **named)
+
+    monkeypatch.setattr(SFTTrainer, "training_step", counted)
+    monkeypatch.setattr("transformers.modeling_utils.checkpoint", noted)
+    short = CONFIG.model_copy(
+        update={"batch_size": 6, "pretrain_steps": 2, "sft_steps": 2, "dropout": 0.0, "learning_rate": 1e-3}
+    )
+    found = {}
+    for name, changes in {
+        "whole": {},
+        "pieces": {"micro_batch_size": 4},
+        "recomputed": {"gradient_checkpointing": True},
+    }.items():
+        read.clear(), recomputed.clear()
+        model = load_language_model(str(tiny_folder), OPTIONS)
+        found[name] = run(model, dataset, attributes, short.model_copy(update=changes), tmp_path / name)
+        assert sum(read) == 4 * 6, "rows that were learnt from"
+        assert bool(recomputed) == (name == "recomputed")
+        made_from = json.loads((tmp_path / name / "manifest.json").read_text())["made_from"]
+        assert ("text_rows" in made_from) == (name == "pieces"), "what once read other rows is made anew"
+        # Nothing of it stays on the model.
+        assert not any(getattr(m, "gradient_checkpointing", False) for m in model.model.modules())
+        assert not any(m._forward_hooks for m in model.model.modules())
+    losses = {
+        (name, stage): json.loads((tmp_path / name / stage / "manifest.json").read_text())["loss"]
+        for name in found
+        for stage in ("pretrain", "sft")
+    }
+    for (name, stage), loss in losses.items():
+        assert loss == pytest.approx(losses["whole", stage], rel=1e-4), name
+    assert all(torch.equal(found["whole"][k], w) for k, w in found["recomputed"].items())
+
+
 def test_stages_leave_adapters_that_can_be_merged_and_continue_after_a_stop(
     tiny_folder: Path,
     dataset: Dataset,
@@ -111,6 +193,12 @@ def test_stages_leave_adapters_that_can_be_merged_and_continue_after_a_stop(
         manifest = json.loads((tmp_path / "a" / name / "manifest.json").read_text())
         assert manifest["cut_off"] == dataset.split.cut_off
         assert manifest["loss"]["last"] < manifest["loss"]["first"]
+        card = (tmp_path / "a" / name / "README.md").read_text()
+        assert "[More Information Needed]" not in card
+        for said in (f"LoRA adapter for tiny after stage {name}", "steps: ", f"`{dataset.split.cut_off}`"):
+            assert said in card
+        for file in (tmp_path / "a" / name).glob("*[dn]"):  # the card, the settings and the manifest
+            assert str(tiny_folder.parent) not in file.read_text(), file
         plain = PeftModel.from_pretrained(
             AutoModelForCausalLM.from_pretrained(tiny_folder), str(tmp_path / "a" / name)
         ).eval()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import functools
 import json
 import os
 import signal
@@ -17,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from peft import PeftModel
+from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from toy_shop import OPTIONS, score_items, with_other_targets
@@ -26,7 +29,7 @@ from guided_refine.data.dataset import Dataset
 from guided_refine.errors import InputError
 from guided_refine.scoring.attributes import AttributeSet
 from guided_refine.scoring.language_model import LanguageModel, load_language_model
-from guided_refine.scoring.prompt import build_prompt, tokenise_text
+from guided_refine.scoring.prompt import PromptPlan, build_prompt, tokenise_text
 from guided_refine.scoring.scores import AttributeScores
 from guided_refine.scoring.slots import SlotReader
 from guided_refine.tuning.tasks import StepScores
@@ -73,7 +76,6 @@ def test_the_adapter_is_an_ordinary_peft_folder(
     tune_config: TuneConfig,
     tmp_path: Path,
 ) -> None:
-    from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     before = {k: v.clone() for k, v in tiny.model.state_dict().items()}
@@ -123,7 +125,14 @@ def test_what_is_left_behind(
         assert float(row["loss"]) == pytest.approx(total, rel=1e-5)
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["steps"] == 6 and report["tokens_per_second"] > 0
-    assert 0 <= report["well_formed"] <= 1
+    assert report["answers_written"] == 2
+    assert {k for k in report if k.startswith("well_formed")} == {
+        "well_formed",
+        "well_formed_items",
+        "well_formed_users",
+        "well_formed_untuned",
+    }
+    assert all(0 <= report[k] <= 1 for k in report if k.startswith("well_formed"))
     assert report["first"]["loss"] == pytest.approx(float(curves[1]["loss"]))
     assert report["held_out"]["held_out"]["after"] == pytest.approx(float(curves[-1]["held_out"]))
 
@@ -240,6 +249,43 @@ def test_held_out_items_leave_the_adapter_bit_identical(
     assert (tmp_path / "a" / "curves.csv").read_text() == (tmp_path / "b" / "curves.csv").read_text()
 
 
+def test_free_answers_are_counted_by_kind_and_beside_the_untuned_models(
+    tiny: LanguageModel,
+    dataset: Dataset,
+    attributes: AttributeSet,
+    tune_config: TuneConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def share(
+        model: PeftModel, tokenizer: object, plan: PromptPlan, texts: list[list[int]], **_: object
+    ) -> float:
+        asked.append((plan.kind, [tiny.tokenizer.decode(t) for t in texts]))
+        assert not any(module.training for module in model.modules())
+        untuned = any(m.disable_adapters for m in model.modules() if isinstance(m, LoraLayer))
+        return {"item": 0.2, "user": 0.6}[plan.kind] / (2 if untuned else 1)
+
+    monkeypatch.setattr("guided_refine.tuning.generation.well_formed_share", share)
+    scores = score_items(tiny, dataset, attributes)
+    short = tune_config.model_copy(update={"steps": 1})
+    tune(tiny, dataset, attributes, short, OPTIONS, tmp_path, item_scores=scores, seed=0, generated_items=40)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["answers_written"] == 40
+    got = {k.removeprefix("well_formed"): v for k, v in report.items() if k.startswith("well_formed")}
+    assert got == pytest.approx({"": 0.4, "_items": 0.2, "_users": 0.6, "_untuned": 0.2})
+    assert [(kind, len(texts)) for kind, texts in asked] == [
+        ("item", 20),
+        ("user", 20),
+        ("item", 10),
+        ("user", 10),
+    ]
+    assert all("\n" in text for text in asked[1][1]) and not any("\n" in text for text in asked[0][1])
+    for before, after in ((2, 0), (3, 1)):
+        assert set(asked[before][1]) <= set(asked[after][1])
+
+
 @pytest.mark.parametrize("side", ["both", pytest.param("user", marks=pytest.mark.slow)])
 def test_tuning_learns_taste_that_the_text_shows(
     tiny: LanguageModel, dataset: Dataset, attributes: AttributeSet, side: str, tmp_path: Path
@@ -353,6 +399,24 @@ def margin(scores: StepScores) -> torch.Tensor:
     """A task of one's own: the target one ahead of the mean candidate."""
     own = scores.logits.gather(1, scores.target[:, None])[:, 0]
     return (1 - own + scores.logits.mean(dim=1)).clamp(min=0).mean()
+
+
+def scaled(scores: StepScores, by: float = 1.0) -> torch.Tensor:
+    return by * margin(scores)
+
+
+def test_a_task_of_other_values_is_tuned_anew(
+    tiny: LanguageModel, dataset: Dataset, attributes: AttributeSet, tune_config: TuneConfig, tmp_path: Path
+) -> None:
+    short = tune_config.model_copy(update={"steps": 1, "micro_batch_size": 3})
+    given = {"item_scores": score_items(tiny, dataset, attributes), "seed": 0, "generated_items": 0}
+    told = []
+    for by in (0.5, 0.5, 2.0):
+        task = functools.partial(scaled, by=by)
+        adapter = tune(tiny, dataset, attributes, short, OPTIONS, tmp_path, task=task, **given)
+        stamp = (adapter / "adapter_model.safetensors").stat().st_mtime_ns
+        told.append((stamp, float(rows(tmp_path)[1]["recommendation"])))
+    assert told[0] == told[1] and told[2][1] == pytest.approx(4 * told[0][1])
 
 
 def test_a_task_of_ones_own_is_tuned_and_named(
