@@ -6,6 +6,7 @@ a slot hung into a longer history gives the same score as that prefix on its own
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ import numpy as np
 from guided_refine.config import LLMOptions
 from guided_refine.data.dataset import Dataset
 from guided_refine.errors import InputError
-from guided_refine.scoring.prompt import segment_ids, tokenise_texts
+from guided_refine.scoring.prompt import segment_ids, token_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,7 +30,7 @@ class HistoryPass:
 
     user: int
     positions: list[int]
-    text: list[int]
+    text: array[int]
     reads: list[int]
 
 
@@ -64,26 +65,31 @@ class HistoryTexts:
 
     An event is its item's text, title first, cut to `options.event_tokens` tokens; a window holds at most
     `options.history_events` events, fewer where `room` tokens (see `PromptPlan.text_room`) hold no more; `events` is
-    the number in use. Raises `InputError` when two events do not fit.
+    the number in use, and `events_cut` counts items whose text was longer than a line. Raises `InputError` when two
+    events do not fit.
     """
 
     def __init__(
         self, tokenizer: PreTrainedTokenizerBase, dataset: Dataset, options: LLMOptions, room: int
     ) -> None:
         self._dataset = dataset
-        self._newline = segment_ids(tokenizer, "\n")
+        self._newline = array("I", segment_ids(tokenizer, "\n"))
         self.events = min(options.history_events, room // (options.event_tokens + len(self._newline)))
         if self.events < 2:
             raise InputError(
                 f"{room} tokens of context are left for a history, too few for two events of "
                 f"{options.event_tokens} tokens; lower llm_options.event_tokens or use a model with a longer context"
             )
-        texts = [event_text(title, text) for title, text in zip(dataset.titles, dataset.texts, strict=True)]
-        self._items = [ids for ids, _ in tokenise_texts(tokenizer, texts, options.event_tokens)]
+        self._items: list[array[int]] = []
+        self.events_cut = 0
+        texts = (event_text(title, text) for title, text in zip(dataset.titles, dataset.texts, strict=True))
+        for ids, cut in token_rows(tokenizer, texts, options.event_tokens):
+            self._items.append(ids)
+            self.events_cut += cut
 
     def tokens(self, user: int, position: int) -> list[int]:
         """The text that a score of `user` at `position` reads: events before `position` only."""
-        return self._join(user, window_start(position, self.events), [position])[0]
+        return self._join(user, window_start(position, self.events), [position])[0].tolist()
 
     def passes(self, user: int, positions: Sequence[int]) -> list[HistoryPass]:
         """Passes that cover `positions` (each 1 or more): those with one window start share a text."""
@@ -96,12 +102,14 @@ class HistoryTexts:
             answer.append(HistoryPass(user, group, text, reads))
         return answer
 
-    def _join(self, user: int, start: int, positions: Sequence[int]) -> tuple[list[int], list[int]]:
+    def _join(self, user: int, start: int, positions: Sequence[int]) -> tuple[array[int], list[int]]:
         events = self._dataset.sequences[user][start : max(positions)]
-        text: list[int] = []
+        text = array("I")
         ends = [0]
         for event in events:
-            text += ([*self._newline] if text else []) + self._items[int(event) - 1]
+            if text:
+                text += self._newline
+            text += self._items[int(event) - 1]
             ends.append(len(text))
         return text, [ends[position - start] for position in positions]
 

@@ -10,11 +10,11 @@ import numpy as np
 from guided_refine.scoring.prompt import PromptPlan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """A text with the points at which it is to be read, and the store's key of each."""
 
-    text: list[int]
+    text: Sequence[int]
     reads: list[int]
     keys: list[str]
 
@@ -27,8 +27,11 @@ class Job:
         kept = [place for place, key in enumerate(self.keys) if key in keys]
         if not kept:
             return None
+        reach = max(self.reads[p] for p in kept)
+        if len(kept) == len(self.keys) and reach == len(self.text):
+            return self  # there may be millions, so none is written twice
         return Job(
-            self.text[: max(self.reads[p] for p in kept)],
+            self.text[:reach],
             [self.reads[p] for p in kept],
             [self.keys[p] for p in kept],
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,15 @@ logger = logging.getLogger(__name__)
 
 ADAPTER_BASE = "base_model.json"
 """File beside an adapter's weights that names the model it was tuned on: {"fingerprint": ...}."""
+
+NOTED: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+"""How weights are loaded, so that `refuse_random` can name what is missing; transformers' own words name no tensor."""
+
+_OF_NO_CONSEQUENCE = {
+    *("base_model_name_or_path", "revision", "peft_version", "task_type", "auto_mapping", "inference_mode"),
+    "lora_dropout",
+}
+"""Settings of an adapter that change none of its numbers once it is trained."""
 
 
 @dataclass(frozen=True)
@@ -223,19 +233,50 @@ def _load(source: str, spec: str, options: LLMOptions) -> tuple[PreTrainedTokeni
     # Its bar for a load of a second would break the run's own display.
     transformers_logging.disable_progress_bar()
     where = _where(options)
-    how = {"dtype": options.dtype, "use_safetensors": True}
+    how = {"dtype": options.dtype, "use_safetensors": True, **NOTED}
+    loader: Any = AutoModelForCausalLM  # its types do not know that it notes anything
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **where)
         try:
-            model = AutoModelForCausalLM.from_pretrained(source, attn_implementation="sdpa", **where, **how)
+            model, noted = loader.from_pretrained(source, attn_implementation="sdpa", **where, **how)
         except ValueError as error:
             if "scaled_dot_product_attention" not in str(error):
                 raise
             logger.warning("%s does not support SDPA; using its eager attention", spec)
-            model = AutoModelForCausalLM.from_pretrained(source, attn_implementation="eager", **where, **how)
+            model, noted = loader.from_pretrained(source, attn_implementation="eager", **where, **how)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         raise _not_loaded(source, spec, options, error) from error
+    refuse_random(f"model {spec}", model, noted, wanted="a causal language model")
     return tokenizer, model
+
+
+def refuse_random(
+    where: str, model: Any, noted: Mapping[str, Any], *, wanted: str, unused: tuple[str, ...] = ()
+) -> None:
+    """Raise `InputError` where a model got weights that its folder does not hold: random ones, and so all it would say.
+
+    `noted`: what transformers noted while loading (see `NOTED`); weights that are tied to others are not in it. Weights
+    whose names start with one of `unused` may lack. The sentence names the first weight, and how many there are.
+    """
+    kind = type(model).__name__
+    # Some versions note a name with both of its shapes.
+    shapes = [found if isinstance(found, str) else found[0] for found in noted["mismatched_keys"]]
+    missing, shapes = (
+        sorted(name for name in names if not name.startswith(unused))
+        for names in (noted["missing_keys"], shapes)
+    )
+    if missing:
+        held = (getattr(model.config, "architectures", None) or [kind])[0]
+        advice = "copy its weights again" if held == kind else f"it holds a {held}, give {wanted}"
+        raise InputError(f"{where} lacks {_weights(missing)} of a {kind}; {advice}")
+    if shapes:
+        raise InputError(
+            f"{where} has {_weights(shapes)} in another shape than its config.json says; copy both files again"
+        )
+
+
+def _weights(names: list[str]) -> str:
+    return f"the weight {names[0]}" if len(names) == 1 else f"{len(names)} weights ({names[0]}, ...)"
 
 
 def _not_loaded(source: str, spec: str, options: LLMOptions, error: Exception) -> InputError:
@@ -268,10 +309,21 @@ def folder_fingerprint(folder: Path) -> str:
 
 
 def _adapter_hash(adapter: Path) -> str:
+    from peft import PEFT_TYPE_TO_CONFIG_MAPPING, PeftType
+
     settings = read_json(adapter / "adapter_config.json")
     kept = {k: settings.get(k) for k in ("peft_type", "r", "lora_alpha", "target_modules", "use_rslora")}
     kept["target_modules"] = sorted(kept["target_modules"] or [])
-    return sha256_json([kept, sha256_file(adapter / "adapter_model.safetensors")])
+    # Only what differs from PEFT's own, so that adapters without such settings keep their hash.
+    config = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(settings["peft_type"])]
+    usual = {field.name: field.default for field in fields(config) if field.default is not MISSING}
+    special = {
+        key: value
+        for key, value in settings.items()
+        if key not in kept and key not in _OF_NO_CONSEQUENCE and (value or None) != (usual.get(key) or None)
+    }
+    weights = sha256_file(adapter / "adapter_model.safetensors")
+    return sha256_json([kept, weights, special] if special else [kept, weights])
 
 
 def _with_adapter(model: PreTrainedModel, adapter: Path, base: str) -> Any:

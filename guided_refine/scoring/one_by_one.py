@@ -7,35 +7,39 @@ attention, so scores still depend on no other attribute, read or text. They cost
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 
 from guided_refine.errors import InputError
 from guided_refine.scoring.prompt import PromptPlan
 
+Reading = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Token ids and which of them are real, (batch, length) each, to states or logits (batch, length, dim)."""
+
 _TOKENS = 8192
-"""Tokens in one forward pass, with padding."""
+"""Tokens in one forward pass, with padding, where a state is kept of each."""
+_LOGITS = 1 << 27
+"""Where logits are kept: half a gigabyte of them."""
 
 
 def read_one_by_one(
-    decoder: Any,
+    read: Reading,
     plan: PromptPlan,
-    texts: Sequence[Sequence[int]],
-    points: Sequence[Sequence[int]],
-    positions: int,
+    reads: Sequence[tuple[Sequence[int], int]],
     device: torch.device,
+    *,
+    positions: int,
+    vocabulary: int | None = None,
 ) -> torch.Tensor:
-    """States (slots, dim) of the slots' last tokens, in order of text, read, attribute.
+    """What `read` gives for the slots' last tokens, (slots, dim), in order of read and attribute.
 
-    `decoder`: a causal model without its head; `points[b]`: after how many tokens of text b slots hang; `positions`: how
-    many the model has. Raises `InputError` when a prompt is longer than that.
+    `reads`: texts, and after how many of their tokens slots hang; `positions`: how many the model has; `vocabulary`: how
+    many logits `read` gives per token, None for states. Raises `InputError` when a prompt is longer than `positions`.
     """
     prompts = [
         [*plan.head, *plan.definitions[a], *plan.opening, *text[:point], *plan.slots[a]]
-        for text, row in zip(texts, points, strict=True)
-        for point in row
+        for text, point in reads
         for a in range(len(plan.names))
     ]
     longest = max(map(len, prompts))
@@ -44,7 +48,7 @@ def read_one_by_one(
             f"a prompt takes {longest} tokens, more than the model's context of {positions}; "
             "lower llm_options.text_tokens or llm_options.history_events, or use shorter definitions"
         )
-    size = max(1, _TOKENS // longest)
+    size = max(1, (_TOKENS if vocabulary is None else min(_TOKENS, _LOGITS // vocabulary)) // longest)
     states = []
     for start in range(0, len(prompts), size):
         some = prompts[start : start + size]
@@ -52,7 +56,7 @@ def read_one_by_one(
         # Padding stands on the right, where no real token of a causal model looks.
         ids = torch.tensor([p + [0] * (width - len(p)) for p in some], device=device)
         real = torch.tensor([[1] * len(p) + [0] * (width - len(p)) for p in some], device=device)
-        hidden = decoder(input_ids=ids, attention_mask=real, use_cache=False).last_hidden_state
+        hidden = read(ids, real)
         last = torch.tensor([len(p) - 1 for p in some], device=device)
         states.append(hidden[torch.arange(len(some), device=device), last])
     return torch.cat(states)

@@ -8,8 +8,10 @@ packs it into forward passes; `generation_lines` lays the same segments out as t
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from guided_refine.errors import InputError
@@ -29,6 +31,9 @@ A longer definition is still read whole; only its last positions are then shared
 """
 
 Kind = Literal["item", "user"]
+
+_AT_ONCE = 1024
+"""Texts that a tokenizer gets in one call: it takes kilobytes for each until the call is over."""
 
 RULES = "Every scale runs from 1 to 9. Write one line per scale: its name, a colon and one digit.\nScales:"
 _ROLES: dict[Kind, str] = {
@@ -204,25 +209,30 @@ def written_prompt(attributes: AttributeSet, kind: Kind, text: str, *, rules: st
     return f"{_ROLES[kind]} {rules}{definitions}{_OPENING[kind]}{text}"
 
 
-def tokenise_texts(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], limit: int
-) -> list[tuple[list[int], bool]]:
+def token_rows(
+    tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], limit: int
+) -> Iterator[tuple[array[int], bool]]:
     """Token ids of each text as it stands after a line break, at most `limit` of them, and whether it was cut.
 
-    Control tokens that a text spells out (`<|im_end|>`) are taken out, so that no text can end the user's turn.
+    Control tokens that a text spells out (`<|im_end|>`) are taken out, so that no text can end the user's turn. An id
+    takes four bytes, so that the texts of a large catalog can be kept.
     """
-    if not len(texts):
-        return []
     control = [
         token for token in tokenizer.get_added_vocab() if token[:1] in ("<", "[") and token[-1:] in (">", "]")
     ]
-    cleaned = [_without(text, control) for text in texts]
     anchor = _anchor(tokenizer)
     skip = len(_plain(tokenizer, anchor)) if anchor else 0
-    rows = tokenizer([anchor + text for text in cleaned], add_special_tokens=False, verbose=False)[
-        "input_ids"
-    ]
-    return [(ids[skip : skip + limit], len(ids) - skip > limit) for ids in rows]
+    waiting = iter(texts)
+    while some := [anchor + _without(text, control) for text in islice(waiting, _AT_ONCE)]:
+        for ids in tokenizer(some, add_special_tokens=False, verbose=False)["input_ids"]:
+            yield array("I", ids[skip : skip + limit]), len(ids) - skip > limit
+
+
+def tokenise_texts(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], limit: int
+) -> list[tuple[list[int], bool]]:
+    """`token_rows` of a few texts, as ordinary lists."""
+    return [(ids.tolist(), cut) for ids, cut in token_rows(tokenizer, texts, limit)]
 
 
 def tokenise_text(tokenizer: PreTrainedTokenizerBase, text: str, limit: int) -> tuple[list[int], bool]:

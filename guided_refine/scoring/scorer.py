@@ -18,7 +18,7 @@ from guided_refine.scoring.digit_rule import DigitRule
 from guided_refine.scoring.histories import HistoryTexts, all_snapshots, flat_positions, window_start
 from guided_refine.scoring.jobs import Job, batches, demand, lacking, tokens
 from guided_refine.scoring.language_model import reading_context
-from guided_refine.scoring.prompt import PromptPlan, build_prompt, tokenise_texts
+from guided_refine.scoring.prompt import Kind, PromptPlan, build_prompt, token_rows
 from guided_refine.scoring.scores import AttributeScores, UserScores
 from guided_refine.scoring.store import Pair, Reader, ScoreStore, StoredScore
 from guided_refine.scoring.waiting import Forecast, Pause
@@ -41,8 +41,8 @@ class ScoringSummary:
 
     `scored` and `from_store` count (text, attribute) pairs, equal texts once. `texts_cut` counts items whose text was
     longer than `text_tokens`; `history_events` is the window in use, shorter than asked where the context is short, and
-    `histories_cut` counts snapshots with events before it.
-    `fingerprint` (the model's) and `attribute_keys` say which rows of a store these scores are.
+    `histories_cut` counts snapshots with events before it; `events_cut` counts items whose line in a history is cut.
+    `fingerprint` (the model's) and `attribute_keys` say which rows of a store these scores are, soft ones beside hard ones.
     """
 
     items: int = 0
@@ -53,6 +53,7 @@ class ScoringSummary:
     users_without_history: int = 0
     history_events: int = 0
     histories_cut: int = 0
+    events_cut: int = 0
     scored: int = 0
     from_store: int = 0
     passes: int = 0
@@ -89,13 +90,15 @@ def score_dataset(
     store: ScoreStore,
     *,
     source: str,
+    instead: tuple[Kind, AttributeScores] | None = None,
     progress: Progress | None = None,
 ) -> tuple[AttributeScores, ScoringSummary]:
     """Score every item from its text and every user along his history.
 
     Only pairs of text and attribute that `store` lacks are computed: an added attribute costs its own column, an added
     item its own row. Items without text get NaN. `source` ("untuned" or "tuned") names the scores. `options.digits` and
-    `options.calibration` say how a score comes of the digits; hard scores are stored beside the soft ones.
+    `options.calibration` say how a score comes of the digits; hard scores are stored beside the soft ones. `instead`: a
+    kind that is not read, and whose scores it has: with `tune.side` "user", items keep those of the untuned model.
 
     Raises `InputError` when the tokenizer has no single-token digits, the context is too short (the sentence names the
     numbers), or the model gives logits that are not finite.
@@ -103,9 +106,12 @@ def score_dataset(
     progress = progress or Progress(quiet=True)
     summary = ScoringSummary(fingerprint=language_model.fingerprint)
     scorer = Scorer(language_model, attributes, options, store, dataset.split.cut_off, summary, progress)
-    item_value, item_spread = scorer.items(dataset)
-    users = scorer.users(dataset)
-    deviation = np.nanstd(item_value, axis=0) if summary.items else np.zeros(len(attributes.names))
+    given: dict[Kind, AttributeScores] = {} if instead is None else {instead[0]: instead[1]}
+    item_value, item_spread = (
+        (given["item"].item_value, given["item"].item_spread) if "item" in given else scorer.items(dataset)
+    )
+    users = given["user"].users if "user" in given else scorer.users(dataset)
+    deviation = np.nanstd(item_value, axis=0) if len(item_value) else np.zeros(len(attributes.names))
     summary.flat = [n for n, d in zip(attributes.names, deviation, strict=True) if not d >= FLAT]
     progress.log(_sentence(language_model.name, source, summary))
     scores = AttributeScores(
@@ -133,6 +139,8 @@ def _sentence(model: str, source: str, summary: ScoringSummary) -> str:
         parts.append(
             f"{summary.histories_cut} snapshots read the last {summary.history_events} events or fewer of more"
         )
+    if summary.events_cut:
+        parts.append(f"{summary.events_cut} items cut to the beginning of their text in histories")
     if summary.flat:
         parts.append(f"hardly varies over the catalog: {', '.join(summary.flat)}")
     return "; ".join(parts)
@@ -174,18 +182,20 @@ class Scorer:
         """What is to be read of the items, and each item's key; None where it has no text."""
         plan = build_prompt(self._lm.tokenizer, self._attributes, "item", chat=self._options.chat)
         limit = min(self._options.text_tokens, plan.text_room(self._context))
-        texts = [text.strip() for text in dataset.texts]
-        rows = tokenise_texts(self._lm.tokenizer, texts, limit)
-        self._summary.items = len(texts)
+        texts_cut = 0
+        keys: list[str | None] = []
+        jobs: dict[str, Job] = {}
+        texts = (text.strip() for text in dataset.texts)
+        for ids, cut in token_rows(self._lm.tokenizer, texts, limit):
+            key = self._key(plan, ids) if ids else None
+            if key is not None and key not in jobs:
+                jobs[key] = Job(ids, [len(ids)], [key])
+            keys.append(key)
+            texts_cut += cut
+        self._summary.items = len(keys)
         self._summary.text_tokens = limit
-        self._summary.texts_cut = sum(cut for _, cut in rows)
-        self._summary.items_without_text = sum(not ids for ids, _ in rows)
-        keys = [self._key(plan, ids) if ids else None for ids, _ in rows]
-        jobs = {
-            key: Job(ids, [len(ids)], [key])
-            for key, (ids, _) in zip(keys, rows, strict=True)
-            if key is not None
-        }
+        self._summary.texts_cut = texts_cut
+        self._summary.items_without_text = keys.count(None)
         return self._work(plan, list(jobs.values())), keys
 
     def users(self, dataset: Dataset) -> UserScores:
@@ -215,6 +225,7 @@ class Scorer:
         self._summary.snapshots = len(who)
         self._summary.users_without_history = sum(not points for points in positions)
         self._summary.history_events = histories.events
+        self._summary.events_cut = histories.events_cut
         self._summary.histories_cut = sum(window_start(int(p), histories.events) > 0 for p in position)
         keys = [key_of[int(u), int(p)] for u, p in zip(who, position, strict=True)]
         return self._work(plan, jobs), who, position, keys
@@ -243,7 +254,10 @@ class Scorer:
     def _complete(self, work: Work, name: str) -> dict[str, np.ndarray]:
         """Value and spread, shape (2, attributes), of every key in the jobs, from the store or the model."""
         keys = self._summary.attribute_keys
-        keys += [sha256 for sha256 in work.hashes if sha256 not in keys]
+        # Hard scores have soft ones beside them, from which tuning learns.
+        for sha256 in (*work.hashes, *_hashes(work.plan, self._rule.soft)):
+            if sha256 not in keys:
+                keys.append(sha256)
         known = self.stored(work)
         groups = lacking(work.jobs, known)
         need = demand(work.plan, groups, work.pairs)

@@ -25,7 +25,7 @@ import torch
 
 from guided_refine.errors import InputError
 from guided_refine.scoring.block_attention import PrefixBlocks, block_attention
-from guided_refine.scoring.one_by_one import read_one_by_one
+from guided_refine.scoring.one_by_one import Reading, read_one_by_one
 from guided_refine.scoring.packing import Layout, Packed
 from guided_refine.scoring.sliding import Windows
 
@@ -103,6 +103,7 @@ class SlotReader:
     compares the two on a short text and takes the mask where they differ. Prompts that reach beyond a sliding window are
     read by masks that also hide what lies further back in the layers that have one. A model that follows no mask
     (recurrent, attention biased by distance in the sequence) reads one ordinary prompt per attribute; see `one_by_one`.
+    So does one that does more between its last state and its logits than the usual head, by its own logits then.
     `slower` says in a sentence which of the slower ways was taken so far, "" where none was.
     """
 
@@ -110,11 +111,11 @@ class SlotReader:
         self.model = model
         self.plan = plan
         causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self._decoder = causal.base_model
+        self._causal = causal
+        self._decoder = _decoder_of(causal)
         self._head = causal.get_output_embeddings()
+        self._own_head: bool | None = True if self._decoder is causal or self._head is None else None
         self._config = causal.config.get_text_config()
-        if self._decoder is causal or self._head is None:
-            raise InputError(f"a {type(causal).__name__} is not a causal language model with an output head")
         embedding = causal.get_input_embeddings().weight
         self._device, self._dtype = embedding.device, embedding.dtype
         self._layout = Layout(plan, self._device, self._dtype)
@@ -128,6 +129,12 @@ class SlotReader:
     def clear(self) -> None:
         """Forget the encoded prefix."""
         self._kept = None
+
+    @torch.no_grad()
+    def read_prefix(self) -> None:
+        """Encode the prefix now, where this model is read in a way that shares it."""
+        if self._way_of(0) != "one by one":
+            self._prefix()
 
     def digit_logits(
         self,
@@ -148,11 +155,7 @@ class SlotReader:
         for text, row in zip(texts, points, strict=True):
             if any(not 0 <= p <= len(text) for p in row):
                 raise ValueError(f"reads {row} of a text with {len(text)} tokens")
-        way = self._way_of(max(max(row, default=0) for row in points))
-        if way == "one by one":
-            hidden = self._alone(texts, points)
-        else:
-            hidden = self._hidden(self._layout.pack(texts, points), way)
+        hidden = self._states(texts, points)
         logits = self._project(hidden, digits_only=True)
         if not torch.isfinite(logits).all():
             half = self._dtype in (torch.float16, torch.bfloat16)
@@ -166,9 +169,32 @@ class SlotReader:
 
     # ------------------------------------------------------------------ the model
 
-    def _alone(self, texts: Sequence[Sequence[int]], points: Sequence[Sequence[int]]) -> torch.Tensor:
+    def _states(self, texts: Sequence[Sequence[int]], points: Sequence[Sequence[int]]) -> torch.Tensor:
+        """What `_project` makes digits of, (slots asked for, dim), in order of text, read, attribute."""
+        way = self._way_of(max(max(row, default=0) for row in points))
+        if way != "one by one":
+            return self._hidden(self._layout.pack(texts, points), way)
+        # Each read goes its own way, whatever stands beside it: some models change it with the length of the prompt.
+        flat = [(text, point) for text, row in zip(texts, points, strict=True) for point in row]
+        short = [k for k, (_, point) in enumerate(flat) if self._way_of(point) != "one by one"]
+        if not short:
+            return self._alone(flat)
+        long = [k for k in range(len(flat)) if k not in set(short)]
+        packed = self._layout.pack([flat[k][0][: flat[k][1]] for k in short], [[flat[k][1]] for k in short])
+        assert self._way is not None
+        parts = [self._hidden(packed, self._way), self._alone([flat[k] for k in long])]
+        order = torch.tensor([*short, *long], device=self._device).argsort()
+        return torch.cat(parts).unflatten(0, (len(flat), -1))[order].flatten(0, 1)
+
+    def _alone(self, reads: Sequence[tuple[Sequence[int], int]]) -> torch.Tensor:
         positions = getattr(self._config, "max_position_embeddings", None) or sys.maxsize
-        return read_one_by_one(self._decoder, self.plan, texts, points, positions, self._device)
+        if not self._own_head:
+            read = _states_of(self._decoder)
+            return read_one_by_one(read, self.plan, reads, self._device, positions=positions)
+        read, vocabulary = _logits_of(self._causal), self._causal.get_input_embeddings().num_embeddings
+        return read_one_by_one(
+            read, self.plan, reads, self._device, positions=positions, vocabulary=vocabulary
+        )
 
     def _hidden(self, packed: Packed, way: Way) -> torch.Tensor:
         """States (slots asked for, dim) of the slots' last tokens."""
@@ -232,6 +258,12 @@ class SlotReader:
 
     def _way_of(self, longest: int) -> Way:
         """How to read texts that are read after `longest` tokens at most."""
+        if self._own_head is None:
+            self._own_head = not self._head_is_usual()
+        if self._own_head:
+            return self._slower_by(
+                "one by one", "its logits are its own affair, so each attribute has a prompt of its own"
+            )
         if self._way is None:
             self._way = self._choose()
         if self._way == "one by one" or not self._leaves_window(longest):
@@ -254,6 +286,23 @@ class SlotReader:
     def _leaves_window(self, longest: int) -> bool:
         reach = self.plan.text_start + longest + max(map(len, self.plan.slots))
         return self._windows is not None and max(reach, self.plan.prefix_reach) > self._windows.width
+
+    @torch.no_grad()
+    def _head_is_usual(self) -> bool:
+        """Whether the model makes its logits of the decoder's states as `_project` does, on a few tokens."""
+        ids = torch.tensor([(self.plan.head * 8)[:8]], device=self._device)
+        with self._at_rest():
+            own = self._causal(input_ids=ids, use_cache=False).logits[0].float()
+            try:
+                states = self._decoder(input_ids=ids, use_cache=False).last_hidden_state[0]
+                ours = self._project(states, digits_only=False)
+            except torch.cuda.OutOfMemoryError:
+                raise
+            except Exception:  # whatever a model's own code makes of it
+                return False
+        # The same products in the same order: there is no rounding to be forgiven, but for half a digit.
+        tolerance = 1e-5 if self._dtype in (torch.float32, torch.float64) else 2e-2
+        return own.shape == ours.shape and self._close(own, ours, tolerance)
 
     @torch.no_grad()
     def _choose(self) -> Way:
@@ -298,7 +347,7 @@ class SlotReader:
                     ).last_hidden_state
                 except torch.cuda.OutOfMemoryError:
                     raise
-                except (NotImplementedError, TypeError, RuntimeError, AttributeError, ValueError, KeyError):
+                except Exception:  # as in `_checked`
                     ours = None
             self._windows_followed = ours is not None and self._close(own, ours)
         return self._windows_followed
@@ -320,20 +369,22 @@ class SlotReader:
             hidden = self._hidden(packed, way)
         except torch.cuda.OutOfMemoryError:
             raise
-        except (NotImplementedError, TypeError, RuntimeError, AttributeError, ValueError, KeyError):
-            # Whatever a model's own code makes of arguments that it was not written for.
+        except Exception:  # whatever a model's own code makes of arguments that it was not written for
             return None
         return self._project(hidden, digits_only=True).view(-1, len(self.plan.names), 9)
 
-    def _close(self, one: torch.Tensor, other: torch.Tensor) -> bool:
+    def _close(self, one: torch.Tensor, other: torch.Tensor, tolerance: float | None = None) -> bool:
         if not (torch.isfinite(one).all() and torch.isfinite(other).all()):
             return True  # a damaged model, which the caller reports as such
-        tolerance = 1e-3 if self._dtype in (torch.float32, torch.float64) else 0.1
+        if tolerance is None:
+            tolerance = 1e-3 if self._dtype in (torch.float32, torch.float64) else 0.1
         scale = max(1.0, float(one.abs().max()))
         return float((one - other).abs().max()) <= tolerance * scale
 
     def _project(self, hidden: torch.Tensor, *, digits_only: bool) -> torch.Tensor:
         """Logits (rows, 9 or vocabulary) float32, with the scaling that some families put behind the head."""
+        if self._own_head:
+            return (hidden[:, self._digits] if digits_only else hidden).float()
         if digits_only and type(self._head) is torch.nn.Linear:
             weight, bias = self._head.weight[self._digits], self._head.bias
             logits = torch.nn.functional.linear(hidden, weight, None if bias is None else bias[self._digits])
@@ -355,3 +406,18 @@ class SlotReader:
             for rows in hidden.split(_ROWS_OF_FULL_HEAD)
         ]
         return torch.logsumexp(logits, dim=-1) - torch.cat(every)
+
+
+def _decoder_of(causal: Any) -> Any:
+    """The part of a causal model in front of its head; the model itself where it does not say."""
+    if causal.base_model is not causal:
+        return causal.base_model
+    return causal.get_decoder() if hasattr(causal, "get_decoder") else causal
+
+
+def _states_of(decoder: Any) -> Reading:
+    return lambda ids, real: decoder(input_ids=ids, attention_mask=real, use_cache=False).last_hidden_state
+
+
+def _logits_of(causal: Any) -> Reading:
+    return lambda ids, real: causal(input_ids=ids, attention_mask=real, use_cache=False).logits

@@ -82,6 +82,12 @@ def not_finite(model: Path, _: Path) -> None:
     save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
 
 
+def without_a_weight(model: Path, _: Path) -> None:
+    weights = load_file(model / "model.safetensors")
+    del weights["model.layers.0.self_attn.q_proj.weight"]
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+
+
 def half_of_the_weights(model: Path, _: Path) -> None:
     whole = (model / "model.safetensors").read_bytes()
     (model / "model.safetensors").write_bytes(whole[: len(whole) // 2])
@@ -92,6 +98,7 @@ FAULTS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "no weights": (lambda m, _: (m / "model.safetensors").unlink(), "has no model.safetensors; copy the"),
     "no tokenizer": (lambda m, _: (m / "tokenizer.json").unlink(), "has no tokenizer.json; save the"),
     "half of the weights": (half_of_the_weights, "is damaged"),
+    "a weight is missing": (without_a_weight, "lacks the weight model.layers.0.self_attn.q_proj.weight of a"),
     "another tokenizer": (lambda m, s: tokenizer_of(s, m, "gpt2"), "they do not belong together, copy the"),
     "no digits": (without_digits, "no single-token digits"),
     "short context": (short_context, "context of 100 tokens is too short: instructions take"),

@@ -24,6 +24,7 @@ from guided_refine.scoring.prompt import Kind, PromptPlan, build_prompt, tokenis
 from guided_refine.scoring.scorer import ScoringSummary, score_dataset
 from guided_refine.scoring.scores import AttributeScores
 from guided_refine.scoring.store import ScoreStore
+from guided_refine.scoring.store.clearing import Reference, clear
 
 SOFT = LLMOptions(text_tokens=40, event_tokens=8, history_events=6, snapshots=3, batch_tokens=1500)
 HARD = SOFT.model_copy(update={"digits": "hard"})
@@ -132,7 +133,12 @@ def test_rules_share_a_store_and_leave_each_others_scores(stories: LanguageModel
         assert second.passes == 0 and second.from_store == first.scored
         np.testing.assert_array_equal(scores.item_value, again.item_value)
         counted[rule] = set(summary.attribute_keys)
-    # Items' and users' keys of each rule, and none of them another's.
+    # Items' and users' keys of each rule, and none of them another's; beside hard scores lie the soft ones.
+    for rule in ("soft", "calibrated"):
+        hard = "hard" if rule == "soft" else "hard calibrated"
+        assert counted[hard] > counted[rule]
+        counted[hard] -= counted[rule]
+    assert {len(keys) for keys in counted.values()} == {len(counted["soft"])}
     assert len(set.union(*counted.values())) == sum(map(len, counted.values()))
     now = rows(store)
     assert {key: now[key] for key in kept} == kept
@@ -166,6 +172,15 @@ def test_soft_scores_lie_beside_the_hard_ones(
     np.testing.assert_array_equal(soft.users.spread, hard.users.spread)
     eighths = 8 * hard.item_value
     np.testing.assert_array_equal(eighths, eighths.round())
+
+
+def test_what_tuning_reads_of_a_run_with_hard_scores_is_kept(
+    stories: LanguageModel, store: ScoreStore
+) -> None:
+    _, summary = scored(stories, store, HARD)
+    mine = Reference(summary.fingerprint, frozenset(summary.attribute_keys))
+    assert clear(store, keep=[mine], delete_them=True)["scores"] == 0
+    assert scored(stories, store, SOFT)[1].passes == 0
 
 
 @given(st.lists(st.integers(-4, 4), min_size=9, max_size=9))

@@ -6,14 +6,17 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from tiny_models import tiny_model
 
 from guided_refine.config import LLMOptions
 from guided_refine.errors import InputError
+from guided_refine.files import sha256_file, sha256_json
 from guided_refine.scoring.attributes import load_attributes
 from guided_refine.scoring.language_model import (
     ADAPTER_BASE,
@@ -103,6 +106,53 @@ def test_pickled_weights_and_lost_shards_are_refused(copied: Path) -> None:
         load_language_model(str(copied), LLMOptions())
 
 
+def without(weights: dict[str, torch.Tensor], *names: str) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in weights.items() if not name.endswith(names)}
+
+
+def test_weights_that_a_folder_lacks_are_not_made_up(copied: Path) -> None:
+    whole = load_file(copied / "model.safetensors")
+    query, norm = "model.layers.2.self_attn.q_proj.weight", "model.layers.1.input_layernorm.weight"
+    save_file(without(whole, query), copied / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        InputError, match=f"model {copied} lacks the weight {query} of a LlamaForCausalLM; copy its weights"
+    ):
+        load_language_model(str(copied), LLMOptions())
+    save_file(without(whole, query, norm), copied / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=rf"lacks 2 weights \({norm}, \.\.\.\) of a LlamaForCausalLM"):
+        load_language_model(str(copied), LLMOptions())
+    small = {**whole, query: whole[query][:3].clone()}
+    save_file(small, copied / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        InputError, match=f"has the weight {query} in another shape than its config.json says; copy both"
+    ):
+        load_language_model(str(copied), LLMOptions())
+
+
+@pytest.mark.parametrize("held", ["LlamaForSequenceClassification", "LlamaModel"])
+def test_a_model_without_a_head_of_its_own_is_refused(stories: Path, tmp_path: Path, held: str) -> None:
+    import transformers
+
+    getattr(transformers, held)(tiny_model("llama", 512).config).save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(stories / name, tmp_path / name)
+    sentence = (
+        rf"lacks the weight lm_head\.weight of a LlamaForCausalLM; it holds a {held}, give a causal language"
+    )
+    with pytest.raises(InputError, match=sentence):
+        load_language_model(str(tmp_path), LLMOptions())
+
+
+def test_a_head_that_is_tied_to_the_embeddings_need_not_be_there(stories: Path, tmp_path: Path) -> None:
+    model = tiny_model("llama", 512, tie_word_embeddings=True)
+    model.save_pretrained(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(stories / name, tmp_path / name)
+    assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
+    loaded = load_language_model(str(tmp_path), LLMOptions()).model
+    torch.testing.assert_close(loaded.lm_head.weight, model.lm_head.weight, rtol=0, atol=0)
+
+
 def test_truncated_weights_are_an_input_error(copied: Path) -> None:
     whole = (copied / "model.safetensors").read_bytes()
     (copied / "model.safetensors").write_bytes(whole[: len(whole) // 2])
@@ -122,6 +172,29 @@ def test_truncated_weights_are_an_input_error(copied: Path) -> None:
 def test_a_model_that_is_not_here(spec: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=sentence):
         load_language_model(spec, LLMOptions())
+
+
+def test_settings_that_change_what_an_adapter_says_change_its_fingerprint(
+    stories: Path, adapter: Path
+) -> None:
+    def fingerprint(**changed: Any) -> str:
+        (adapter / "adapter_config.json").write_text(json.dumps(written | changed))
+        return load_language_model(str(stories), LLMOptions(), adapter=adapter).fingerprint
+
+    written = json.loads((adapter / "adapter_config.json").read_text())
+    plain = fingerprint()
+    # As it was before there were others than these: adapters that are stored under their hash stay theirs.
+    five = {key: written[key] for key in ("peft_type", "r", "lora_alpha", "use_rslora")}
+    weights = sha256_file(adapter / "adapter_model.safetensors")
+    ours = sha256_json([five | {"target_modules": ["q_proj", "v_proj"]}, weights])
+    base = load_language_model(str(stories), LLMOptions()).fingerprint
+    assert plain == sha256_json([base, ours])
+    assert fingerprint(lora_dropout=0.3, inference_mode=False, peft_version="0.1") == plain
+    told = {fingerprint(alpha_pattern={"q_proj": alpha}) for alpha in (1, 2, 64)}
+    assert len(told | {plain}) == 4
+    # A setting that an earlier PEFT did not write has its default.
+    del written["alpha_pattern"], written["use_dora"]
+    assert fingerprint() == plain
 
 
 def test_adapters_of_other_models_are_refused(stories: Path, adapter: Path, tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ from tokenizers.pre_tokenizers import Digits, Sequence, Whitespace
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from guided_refine.errors import InputError
+from guided_refine.scoring import prompt
 from guided_refine.scoring.prompt import (
     build_prompt,
     generation_lines,
     segment_ids,
+    token_rows,
     tokenise_text,
     tokenise_texts,
 )
@@ -123,6 +125,21 @@ def test_texts_are_cut_and_counted_and_cannot_leave_their_turn(named: tuple[str,
         assert not set(ids) & set(tokenizer.all_special_ids), token
     together = tokenise_texts(tokenizer, ["A film", "Another film"], 50)
     assert together == [tokenise_text(tokenizer, t, 50) for t in ("A film", "Another film")]
+
+
+def test_texts_are_the_same_in_whatever_portions_they_are_tokenised(
+    named: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, tokenizer = named
+    texts = ["A film", "", "Another <|im_end|> film", "one two three four five six", "A film"]
+    together = tokenise_texts(tokenizer, texts, 5)
+    assert together == [tokenise_text(tokenizer, text, 5) for text in texts]
+    for portion in (1, 2, 5):
+        monkeypatch.setattr(prompt, "_AT_ONCE", portion)
+        rows = list(token_rows(tokenizer, iter(texts), 5))
+        assert [(list(ids), cut) for ids, cut in rows] == together
+        assert {ids.itemsize for ids, _ in rows} == {4}
+    assert list(token_rows(tokenizer, iter([]), 5)) == []
 
 
 def test_a_segment_has_no_space_of_the_tokenizers_own(named: tuple[str, Any]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import hashlib
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,11 @@ from tiny_models import make_attributes, make_dataset, naive_logits
 
 from guided_refine.config import LLMOptions
 from guided_refine.data.dataset import from_frames
-from guided_refine.scoring.histories import HistoryTexts
+from guided_refine.progress import Progress
+from guided_refine.scoring.histories import HistoryTexts, event_text
 from guided_refine.scoring.language_model import LanguageModel
 from guided_refine.scoring.prompt import build_prompt, tokenise_text
-from guided_refine.scoring.scorer import ScoringSummary, score_dataset
+from guided_refine.scoring.scorer import Scorer, ScoringSummary, score_dataset
 from guided_refine.scoring.scores import AttributeScores
 from guided_refine.scoring.slots import soft_scores
 from guided_refine.scoring.store import ScoreStore
@@ -87,6 +91,12 @@ def test_the_second_time_nothing_is_computed(stories: LanguageModel, store: Scor
     np.testing.assert_array_equal(first.users.spread, second.users.spread)
 
 
+def test_another_model_shares_no_score(stories: LanguageModel, store: ScoreStore) -> None:
+    _, first = scored(stories, store)
+    _, second = scored(replace(stories, fingerprint="e" * 64), store)
+    assert (second.scored, second.from_store) == (first.scored, 0)
+
+
 def test_an_added_attribute_costs_its_own_column(stories: LanguageModel, store: ScoreStore) -> None:
     three, before = scored(stories, store, names=("humour", "darkness", "romance"))
     four, after = scored(stories, store, names=("romance", "humour", "story_complexity", "darkness"))
@@ -132,6 +142,21 @@ def test_histories_longer_than_the_window_are_counted(stories: LanguageModel, st
     everything = OPTIONS.model_copy(update={"history_events": 20})
     _, summary = scored(stories, store, dataset, options=everything)
     assert (summary.history_events, summary.histories_cut) == (20, 0)
+
+
+def test_lines_of_histories_that_hold_no_whole_text_are_counted(
+    stories: LanguageModel, store: ScoreStore
+) -> None:
+    dataset = make_dataset()
+    lines = [event_text(title, text) for title, text in zip(dataset.titles, dataset.texts, strict=True)]
+    lengths = [len(tokenise_text(stories.tokenizer, line, 1000)[0]) for line in lines]
+    limit = sorted(lengths)[len(lengths) // 2]
+    _, summary = scored(stories, store, dataset, options=OPTIONS.model_copy(update={"event_tokens": limit}))
+    assert summary.events_cut == sum(length > limit for length in lengths) > 0
+    _, summary = scored(
+        stories, store, dataset, options=OPTIONS.model_copy(update={"event_tokens": max(lengths)})
+    )
+    assert summary.events_cut == 0
 
 
 def test_batches_do_not_change_scores(stories: LanguageModel, tmp_path: Path) -> None:
@@ -185,6 +210,37 @@ def test_values_lie_in_their_ranges_and_carry_the_cut_off(stories: LanguageModel
     np.testing.assert_array_equal(scores.users.position[rows], dataset.split.test)
     deviation = scores.item_value.std(axis=0)
     assert summary.flat == [n for n, d in zip(scores.attributes, deviation, strict=True) if d < 0.02]
+
+
+def test_texts_that_wait_to_be_read_take_little_memory(stories: LanguageModel, store: ScoreStore) -> None:
+    """Four bytes a token and some for each text, so that a million items fit; and the store knows them as ever."""
+    number, tokens = 3000, 128
+    words = [
+        f"The {thing} is {how}." for thing in ("dog", "king", "ship") for how in ("sad", "merry", "blue")
+    ]
+    frame = pd.DataFrame(
+        {
+            "item_id": [f"i{i}" for i in range(number)],
+            "title": "Tale",
+            "text": [f"Tale {i}. " + " ".join(words[(i + k) % 9] for k in range(30)) for i in range(number)],
+        }
+    )
+    dataset = from_frames("tales", frame, pd.DataFrame({"user_id": "u", "item_id": ["i0", "i1", "i2", "i3"]}))
+    options = OPTIONS.model_copy(update={"text_tokens": tokens})
+    attributes = make_attributes()
+    scorer = Scorer(stories, attributes, options, store, "", ScoringSummary(), Progress(quiet=True))
+    tracemalloc.start()
+    try:
+        work, keys = scorer.item_work(dataset)
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0] / number
+    finally:
+        tracemalloc.stop()
+    assert {len(job.text) for job in work.jobs} == {tokens} and len(work.jobs) == number
+    assert kept < 4 * tokens + 600
+    ids, _ = tokenise_text(stories.tokenizer, dataset.texts[-1], tokens)
+    start = f"{stories.fingerprint}:{build_prompt(stories.tokenizer, attributes, 'item').sha256}:".encode()
+    assert keys[-1] == hashlib.sha256(start + np.array(ids, dtype="<u4").tobytes()).hexdigest()
 
 
 def test_equal_texts_are_read_once(stories: LanguageModel, store: ScoreStore) -> None:

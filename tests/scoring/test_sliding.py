@@ -118,6 +118,30 @@ def test_a_dataset_is_scored_beyond_the_window_and_the_log_says_so(
     assert said == 1
 
 
+def test_where_no_mask_keeps_the_window_a_score_does_not_depend_on_its_neighbours(plan: PromptPlan) -> None:
+    model = windowed("mistral", plan.text_start + 40)
+    short, long = plan.opening * 2, plan.opening * 16
+    reads = [[2, len(long)], [len(short)]]
+    with torch.no_grad():
+        reader = SlotReader(model, plan)
+        alone = reader.digit_logits([short]).logits
+        reader._windows_followed = False  # no family is known of which this is true
+        both = reader.digit_logits([long, short], reads).logits
+        assert "cannot be kept by a mask" in reader.slower
+        first = reader.digit_logits([long[:2]]).logits
+        beyond = torch.stack(
+            [
+                model(
+                    input_ids=torch.tensor([[*plan.head, *definition, *plan.opening, *long, *slot]])
+                ).logits[0, -1]
+                for definition, slot in zip(plan.definitions, plan.slots, strict=True)
+            ]
+        )
+    torch.testing.assert_close(both[2:], alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(both[:1], first, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(both[1], beyond[:, plan.digits], atol=1e-5, rtol=1e-5)
+
+
 def test_gradients_equal_those_of_the_oracle_with_its_window(plan: PromptPlan) -> None:
     model = windowed("mistral", plan.text_start + 4)
     text = plan.opening * 3

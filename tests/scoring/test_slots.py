@@ -96,7 +96,30 @@ RECURRENT = hf.MambaConfig(vocab_size=512, hidden_size=16, num_hidden_layers=2)
 BIASED = hf.BloomConfig(vocab_size=512, hidden_size=16, n_layer=2, n_head=2)
 
 
-@pytest.mark.parametrize("config", [RECURRENT, BIASED, LOCAL], ids=["recurrent", "biased", "local"])
+HYBRID = hf.Lfm2Config(
+    vocab_size=512, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+    num_key_value_heads=1, full_attn_idxs=[1],
+)  # fmt: skip
+#: Between the last state and the logits: a layer and a norm; a factor of its own.
+LAYERED = hf.BertConfig(
+    vocab_size=512, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, is_decoder=True,
+    max_position_embeddings=1024,
+)  # fmt: skip
+SCALED = hf.FalconH1Config(
+    vocab_size=512, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+    num_key_value_heads=1, mamba_d_ssm=32, mamba_n_heads=4, mamba_d_head=8, mamba_d_state=8, lm_head_multiplier=0.3,
+)  # fmt: skip
+OTHERS = {
+    "recurrent": RECURRENT,
+    "biased": BIASED,
+    "local": LOCAL,
+    "hybrid": HYBRID,
+    "layered head": LAYERED,
+    "scaled head": SCALED,
+}
+
+
+@pytest.mark.parametrize("config", OTHERS.values(), ids=OTHERS)
 def test_models_that_follow_no_mask_read_one_ordinary_prompt_per_attribute(
     config: Any, plan: PromptPlan, texts: list[list[int]]
 ) -> None:

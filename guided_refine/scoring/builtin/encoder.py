@@ -134,19 +134,24 @@ class SentenceEncoder:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging as transformers_logging
 
+        from guided_refine.scoring.language_model import NOTED, refuse_random
+
         self._check_files()
         transformers_logging.disable_progress_bar()
         where: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.folder, **where)
-            model = AutoModel.from_pretrained(
-                self.folder, use_safetensors=True, dtype="float32", **where
-            ).eval()
+            model, noted = AutoModel.from_pretrained(
+                self.folder, use_safetensors=True, dtype="float32", **where, **NOTED
+            )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:300]
             raise InputError(f"{KEY}: {self.folder} cannot be loaded: {reason}") from error
-        if getattr(model.config, "is_encoder_decoder", False):
-            model = model.get_encoder()
+        two_parts = bool(getattr(model.config, "is_encoder_decoder", False))
+        # The mean over the last states reads neither; checkpoints of masked models and of bare encoders lack them.
+        unused = ("pooler.", "decoder.") if two_parts else ("pooler.",)
+        refuse_random(f"{KEY}: {self.folder}", model, noted, wanted="a sentence encoder", unused=unused)
+        model = (model.get_encoder() if two_parts else model).eval()
         if tokenizer.pad_token_id is None:
             # Padding is masked, so any token will do.
             tokenizer.pad_token = (

@@ -15,7 +15,11 @@ _DIGITS = "123456789"
 _OBJECTS_TRIED = 50
 # Models that think aloud do it before the answer; blanks of the same length keep every place where it was.
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
-_AFTER_DIGIT = r"(?:\s*/\s*9)?(?=[\s*_`|.,;)\]]*(?:$|[ \t]+[-–—(]))"
+# Each class ends where what follows it begins, so that a run of one sign is read once and not once from each of its places:
+# an answer of any length is read in a time that grows with its length.
+_BEFORE_LABEL = r"^[ >*•|\-–\d.)\]\"'`]*(?:_[*_\"'`]*)?"
+_TO_DIGIT = r"(?:[*_\"'`|]*\s*[:=]|[*_\"'`]*\s*\|)[\s*_\"'`|]*([1-9])"
+_AFTER_DIGIT = r"(?:\s*/\s*9)?(?=[\s*_`|.,;)\]]*?(?:$|(?<= )[-–—(]))"
 # Tokens as some servers spell them: the visible signs for a space and a line break.
 _SPELLED = str.maketrans({"\u2581": " ", "\u0120": " ", "\u010a": "\n"})
 
@@ -40,10 +44,11 @@ def digit_places(answer: str, labels: Sequence[str]) -> list[int | None]:
     [14, None]
     """
     text = _THINKING.sub(lambda found: re.sub(r"[^\n]", " ", found.group()), answer)
+    text = re.sub(r"[^\S\n]", " ", text)
     places: list[int | None] = []
     for label in labels:
         words = r"[ _-]+".join(re.escape(word) for word in label.replace("_", " ").split())
-        line = rf"^[\s>*•|\-–\d.)\]\"'`]*?[*_\"'`]*{words}[*_\"'`|]*\s*[:=|][\s*_\"'`|]*([1-9]){_AFTER_DIGIT}"
+        line = f"{_BEFORE_LABEL}{words}{_TO_DIGIT}{_AFTER_DIGIT}"
         found = list(re.finditer(line, text, re.IGNORECASE | re.MULTILINE))
         agree = len({match.group(1) for match in found}) == 1
         places.append(found[0].start(1) if agree else None)

@@ -98,6 +98,7 @@ def _sentence(model: str, summary: RemoteSummary) -> str:
         f"{summary.histories_cut} snapshots read the last {summary.history_events} events or fewer of more": (
             summary.histories_cut
         ),
+        f"{summary.events_cut} items cut to the beginning of their text in histories": summary.events_cut,
         f"hardly varies over the catalog: {', '.join(summary.flat)}": len(summary.flat),
     }
     if summary.covered_mass is not None:
@@ -144,6 +145,7 @@ class _RemoteScorer:
         summary.items_without_text = sum(not text.strip() for text in work.texts["item"])
         summary.text_tokens = work.options.text_tokens
         summary.history_events, summary.histories_cut = work.options.history_events, work.histories_cut
+        summary.events_cut = work.events_cut
         summary.snapshots, summary.users_without_history = len(user), work.users_without_history
         summary.covered_mass = round(float(np.mean(self._masses)), 6) if self._masses else None
         known = np.isfinite(item[:, 0])

@@ -74,6 +74,7 @@ class HistoryWords:
             for title, text in zip(dataset.titles, dataset.texts, strict=True)
         ]
         self._items = [text for text, _ in rows]
+        self.events_cut = sum(cut for _, cut in rows)
 
     def text(self, user: int, position: int) -> str:
         """The text that a score of `user` at `position` reads: events before `position` only."""

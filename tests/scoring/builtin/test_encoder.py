@@ -9,12 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from toy_catalog import OPTIONS, attributes, catalog, dataset
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5EncoderModel,
+)
 
 from guided_refine.config_teacher import TeacherOptions
 from guided_refine.errors import InputError
-from guided_refine.files import read_json
+from guided_refine.files import read_json, write_json
 from guided_refine.progress import Progress
 from guided_refine.scoring.builtin import pretrain
 from guided_refine.scoring.builtin.encoder import SentenceEncoder, towards_high
@@ -170,3 +179,26 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"cut off")
     with pytest.raises(InputError, match="cannot be loaded"):
         SentenceEncoder(tmp_path).embed(["a"])
+
+
+def test_weights_that_no_vector_needs_may_lack(folder: Path, tmp_path: Path) -> None:
+    """The pooler of a masked model, the decoder of a bare encoder; any other weight would be a random one."""
+    make_encoder(tmp_path / "bert")
+    file = tmp_path / "bert" / "model.safetensors"
+    whole = load_file(file)
+    assert any(name.startswith("pooler.") for name in whole)
+    save_file({name: t for name, t in whole.items() if not name.startswith("pooler.")}, file)
+    vector = SentenceEncoder(tmp_path / "bert").embed(["solemn tram"])[0]
+    np.testing.assert_array_equal(vector, SentenceEncoder(folder).embed(["solemn tram"])[0])
+    lost = "encoder.layer.0.attention.self.query.weight"
+    save_file({name: t for name, t in whole.items() if name != lost}, file)
+    with pytest.raises(InputError, match=f"bert lacks the weight {lost} of a BertModel; copy its weights"):
+        SentenceEncoder(tmp_path / "bert").embed(["a"])
+    config = T5Config(vocab_size=200, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
+    for part in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "t5").mkdir(exist_ok=True)
+        (tmp_path / "t5" / part).write_bytes((folder / part).read_bytes())
+    T5EncoderModel(config).save_pretrained(tmp_path / "t5")
+    settings = read_json(tmp_path / "t5" / "config.json")
+    write_json(tmp_path / "t5" / "config.json", settings | {"is_encoder_decoder": True})
+    assert np.isfinite(SentenceEncoder(tmp_path / "t5").embed(["a"])).all()

@@ -136,6 +136,14 @@ def test_the_file_never_says_less_than_was_spent(
     assert spent_before(ledger) == spent
 
 
+def test_a_request_of_unknown_cost_counts_as_all_that_was_set_aside() -> None:
+    with Budget(100) as budget:
+        reserved = budget.reserve(60)
+        assert reserved == 60
+        budget.settle(reserved, None)
+        assert (budget.spent, budget.left, budget.reserve(41)) == (60, 40, None)
+
+
 def test_a_server_that_counts_more_is_believed_from_then_on() -> None:
     budget = Budget(1000)
     first = budget.reserve(50)

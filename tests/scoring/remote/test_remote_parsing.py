@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -66,6 +68,53 @@ def test_reads_whatever_the_tuning_counts_as_well_formed(lines: list[tuple[str, 
         assert (places[n] is not None) == (len(told) == 1)
     if len({name for name, _ in lines}) == len(lines):
         assert well_formed(answer, LABELS) <= sum(place is not None for place in places)
+
+
+def plain_places(answer: str, labels: list[str]) -> list[int | None]:
+    """`digit_places` by one plain pattern, which takes a time that grows with the square of some answers."""
+    places: list[int | None] = []
+    for label in labels:
+        words = "[ _-]+".join(label.split())
+        line = (
+            rf"^[\s>*•|\-–\d.)\]\"'`]*?[*_\"'`]*{words}[*_\"'`|]*\s*[:=|][\s*_\"'`|]*([1-9])"
+            r"(?:\s*/\s*9)?(?=[\s*_`|.,;)\]]*(?:$|[ \t]+[-–—(]))"
+        )
+        found = list(re.finditer(line, answer, re.IGNORECASE | re.MULTILINE))
+        places.append(found[0].start(1) if len({match.group(1) for match in found}) == 1 else None)
+    return places
+
+
+BEFORE = ["", "- **", "_*", "*_'", "1.\t", "| ", "\n\n", "x", "_-"]
+TO_DIGIT = [":", " : ", "**:", ":**\n", "|", " | ", "\n:\n", "*=", "::", "|:", ":|", " x:", "_"]
+BEHIND = ["", "/9", " / 9.", "\n/8", " - x", "- x", ".5", " x", "  \n", "** (", "0"]
+LINES = [
+    "".join(pieces)
+    for pieces in itertools.product(BEFORE, ["pace", "Story_depth", "story"], TO_DIGIT, "3", BEHIND)
+]
+SIGNS = st.text(" \n\t*_|:=./-–(),;>\"'`x9", max_size=4)
+
+
+def test_a_line_is_found_as_one_plain_pattern_finds_it() -> None:
+    labels = ["pace", "story depth"]
+    for line in LINES:
+        assert digit_places(line, labels) == plain_places(line, labels), line
+
+
+@given(st.lists(st.sampled_from(LINES) | SIGNS, max_size=4), st.sampled_from(["\n", " ", "", "4\n"]))
+def test_lines_are_found_as_one_plain_pattern_finds_them(lines: list[str], between: str) -> None:
+    answer, labels = between.join(lines), ["pace", "story depth", "story"]
+    assert digit_places(answer, labels) == plain_places(answer, labels)
+
+
+@pytest.mark.parametrize(
+    "filling", ["\n", "*", "_", "|", " ", "1. ", "pace", "pace: 3 ", "pace|\n", "I think.\n"]
+)
+@pytest.mark.parametrize("start", ["", "pace", "pace:", "pace: 3", "pace: 3 /"])
+def test_a_megabyte_of_thoughts_is_read(start: str, filling: str) -> None:
+    """Read again from each of its places, most of these would take many minutes."""
+    thoughts = start + filling * (1_000_000 // len(filling))
+    answer = f"{thoughts}x\nhumour: 3\nstory depth: 7\n"
+    assert digits(read_lines(answer, LABELS))[:2] == [3, 7]
 
 
 @pytest.mark.parametrize(
