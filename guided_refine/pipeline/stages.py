@@ -156,6 +156,7 @@ class Stages:
             return score_remotely(self.plan, self.dataset, store, self.progress)
         from guided_refine.scoring.scorer import score_dataset
 
+        still = self.config.tune.held_still if source == "tuned" else None
         return score_dataset(
             self.language_model(adapter),
             self.dataset,
@@ -163,6 +164,7 @@ class Stages:
             self.config.llm_options,
             store,
             source=source,
+            instead=still and (still, run_scores(self.plan, self.dataset, "untuned")["untuned"]),
             progress=self.progress,
         )
 
@@ -278,16 +280,23 @@ class Stages:
             write_json(self.folder.summary, self._summary())
             return [self.folder.score_table, self.folder.summary]
 
-        self._stage("score_table", {"scores": self.plan.key(self.plan.tune_inputs)}, work)
+        refine = self.config.refine
+        inputs = {"scores": self.plan.key(self.plan.tune_inputs), "alone": [refine.normalise, refine.clip]}
+        self._stage("score_table", inputs, work)
 
     def _summary(self) -> dict[str, Any]:
+        from guided_refine.evaluation.scores_alone import rank_by_scores
         from guided_refine.scoring.summary import summarise
 
         counts = {
             source: read_json(self.folder.root / "scores" / f"{source}.json")
             for source in self.plan.score_sources
         }
-        return {"counts": counts, **summarise(run_scores(self.plan, self.dataset))}
+        scores, refine = run_scores(self.plan, self.dataset), self.config.refine
+        alone = rank_by_scores(
+            scores, self.dataset, method=refine.normalise, clip=refine.clip, progress=self.progress
+        )
+        return {"counts": counts, **summarise(scores), "alone": alone}
 
     def _refined_tables(self) -> None:
         unit = self.plan.refined_unit()

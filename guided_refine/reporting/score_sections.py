@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from guided_refine.evaluation.scores_alone import CHANGE
 from guided_refine.evaluation.truth import SOURCES
 from guided_refine.reporting.markdown import escape, interval, listed, number, signed, table
 from guided_refine.reporting.runfiles import RunFiles
@@ -44,7 +45,28 @@ def scorer_section(run: RunFiles) -> list[str]:
     counts = list(_flatten(run.summary.get("counts", {})))
     if counts:
         lines += table(["counted while scoring", "count"], [[escape(k), escape(v)] for k, v in counts])
-    return lines
+    return [*lines, *_alone(run.summary.get("alone", {}))]
+
+
+def _alone(rows: dict[str, dict[str, float]]) -> list[str]:
+    """What scores are worth without a recommender; nothing for runs of before this was measured."""
+    if not rows:
+        return []
+    body = [
+        [
+            SOURCE_NAMES.get(name, name),
+            (signed if name == CHANGE else number)(row["ndcg@10"]),
+            interval(row["low"], row["high"], sign=name == CHANGE),
+            (signed if name == CHANGE else number)(row["recall@10"]),
+        ]
+        for name, row in rows.items()
+    ]
+    return [
+        "By scores alone: the catalog ranked for every user by the product of his normalised scores and the items', "
+        "without a recommender, on **validation**. By chance all items tie.",
+        "",
+        *table(["ranked by", "NDCG@10", "95 %", "recall@10"], body),
+    ]
 
 
 def _flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
