@@ -218,6 +218,9 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--llm", type=_path, metavar="DIR", help="a language model's folder (default: random weights)"
     )
+    p.add_argument(
+        "--dtype", choices=["float32", "bfloat16"], help="of the language model (default: bfloat16 on a GPU)"
+    )
     p.add_argument("--quick", action="store_true", default=None, help="tiny sizes, to see that it runs")
     p.add_argument("--quiet", action="store_true")
     p.set_defaults(do=_bench)
@@ -374,9 +377,8 @@ def _bench(args: argparse.Namespace) -> None:
 
     if args.name not in BENCHES:
         raise InputError(f"no bench '{args.name}': {nearest(args.name, BENCHES)}")
-    options = {
-        key: getattr(args, key) for key in ("data", "models", "epochs", "threads", "out", "llm", "quick")
-    }
+    offered = ("data", "models", "epochs", "threads", "out", "llm", "dtype", "quick")
+    options = {key: getattr(args, key) for key in offered}
     run_bench(args.name, json_file=args.json_file, progress=Progress(quiet=args.quiet), **options)
 
 

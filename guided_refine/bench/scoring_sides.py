@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -47,25 +46,40 @@ class Task:
 @dataclass(frozen=True)
 class Answer:
     """What a way of scoring gave: `scores` (texts, attributes), NaN where no digit was found, and the tokens it read or
-    wrote, padding not counted."""
+    wrote, without padding and without what is read once for all texts."""
 
     scores: np.ndarray
     tokens: int
 
 
-Side = Callable[[Task, int], Answer]
-"""Scores all texts of a task in batches of the size given."""
+class Side(Protocol):
+    """A way of scoring. What all texts share is read once for a whole catalog, so it is read, and timed, by itself."""
+
+    def prepare(self, task: Task) -> int:
+        """Read and keep what all texts share; its tokens."""
+        ...
+
+    def __call__(self, task: Task, size: int) -> Answer:
+        """Score all texts in batches of this size."""
+        ...
 
 
 class Slots:
-    """This package: one pass reads all digits of a text; what all texts share is read once per run."""
+    """This package: one pass reads all digits of a text."""
 
     def __init__(self, task: Task) -> None:
         self._reader = SlotReader(task.model, task.plan)
+        # The first call also looks for the fastest exact way.
+        self._reader.digit_logits([task.texts[0]])
+
+    def prepare(self, task: Task) -> int:
+        """Instructions, definitions and opening."""
+        self._reader.clear()
+        self._reader.read_prefix()
+        return self._reader.plan.prefix_tokens
 
     def __call__(self, task: Task, size: int) -> Answer:
         """Score all texts in batches."""
-        self._reader.clear()
         return _read(task, self._reader, size)
 
 
@@ -74,7 +88,7 @@ def _read(task: Task, reader: SlotReader, size: int) -> Answer:
     for some in task.batches(size):
         read = reader.digit_logits([task.texts[i] for i in some])
         scores[some] = soft_scores(read.logits)[0].cpu().numpy()
-    tokens = reader.plan.prefix_tokens + sum(len(text) + reader.plan.slot_tokens for text in task.texts)
+    tokens = sum(len(text) + reader.plan.slot_tokens for text in task.texts)
     return Answer(scores, tokens)
 
 
@@ -88,32 +102,41 @@ def alone_by_slots(task: Task, size: int) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def single_prompts(task: Task, size: int) -> Answer:
+class SinglePrompts:
     """One ordinary prompt per text and attribute, in batches; what is before the text is read once per attribute."""
-    import torch
 
-    plan = task.plan
-    digits = torch.tensor(plan.digits, device=task.device)
-    scores = np.zeros((len(task.texts), len(plan.names)))
-    tokens = 0
-    for index, (definition, slot) in enumerate(zip(plan.definitions, plan.slots, strict=True)):
-        prefix = [*plan.head, *definition, *plan.opening]
-        kept = _encoded(task, prefix)
-        tokens += len(prefix)
-        for some in task.batches(size):
-            rows = [[*task.texts[i], *slot] for i in some]
-            tokens += sum(map(len, rows))
-            ids, seen, cache = _left_padded(task, prefix, kept, rows)
-            positions = (seen.cumsum(-1) - 1).clamp_min(0)[:, len(prefix) :]
-            logits = task.model(
-                input_ids=ids[:, len(prefix) :],
-                attention_mask=seen,
-                position_ids=positions,
-                past_key_values=cache,
-                logits_to_keep=1,
-            ).logits[:, -1]
-            scores[some, index] = soft_scores(logits[:, digits])[0].cpu().numpy()
-    return Answer(scores, tokens)
+    def __init__(self, task: Task) -> None:
+        plan = task.plan
+        self._prefixes = [[*plan.head, *definition, *plan.opening] for definition in plan.definitions]
+        self._kept: list[Any] = []
+
+    def prepare(self, task: Task) -> int:
+        """Instructions, one definition and opening, for each attribute."""
+        self._kept = [_encoded(task, prefix) for prefix in self._prefixes]
+        return sum(map(len, self._prefixes))
+
+    def __call__(self, task: Task, size: int) -> Answer:
+        """Score all texts in batches."""
+        import torch
+
+        digits = torch.tensor(task.plan.digits, device=task.device)
+        scores = np.zeros((len(task.texts), len(task.plan.names)))
+        tokens = 0
+        for index, (prefix, slot) in enumerate(zip(self._prefixes, task.plan.slots, strict=True)):
+            for some in task.batches(size):
+                rows = [[*task.texts[i], *slot] for i in some]
+                tokens += sum(map(len, rows))
+                ids, seen, cache = _left_padded(task, prefix, self._kept[index], rows)
+                positions = (seen.cumsum(-1) - 1).clamp_min(0)[:, len(prefix) :]
+                logits = task.model(
+                    input_ids=ids[:, len(prefix) :],
+                    attention_mask=seen,
+                    position_ids=positions,
+                    past_key_values=cache,
+                    logits_to_keep=1,
+                ).logits[:, -1]
+                scores[some, index] = soft_scores(logits[:, digits])[0].cpu().numpy()
+        return Answer(scores, tokens)
 
 
 class Written:
@@ -133,15 +156,22 @@ class Written:
         self._tail = lines.ids[: lines.prompt_length][len(self._prefix) :]
         self._new = len(lines.ids) - lines.prompt_length
         self._index = _index(task, lines.ids[lines.prompt_length :]) if constrained else None
+        self._kept: Any = None
+
+    def prepare(self, task: Task) -> int:
+        """Instructions, all definitions and opening, where they are shared."""
+        if not self._cached:
+            return 0
+        self._kept = _encoded(task, self._prefix)
+        return len(self._prefix)
 
     def __call__(self, task: Task, size: int) -> Answer:
         """Write the answers of all texts in batches."""
-        kept = _encoded(task, self._prefix) if self._cached else None
         scores = np.full((len(task.texts), len(task.labels)), np.nan)
-        tokens = len(self._prefix) if self._cached else 0
+        tokens = 0
         for some in task.batches(size):
             rows = [[*task.texts[i], *self._tail] for i in some]
-            ids, seen, cache = _left_padded(task, self._prefix, kept, rows)
+            ids, seen, cache = _left_padded(task, self._prefix, self._kept, rows)
             written = task.model.generate(
                 ids, attention_mask=seen, past_key_values=cache, do_sample=False, **self._settings(task)
             )[:, ids.shape[1] :]

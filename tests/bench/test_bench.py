@@ -120,7 +120,10 @@ def test_the_figure_is_drawn(tmp_path: Path) -> None:
 
 def test_options_a_bench_does_not_have_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "scoring", "--epochs", "3", "--quiet"]) == 2
-    assert "no option --epochs; its options: --llm, --threads, --out, --quick" in capsys.readouterr().err
+    assert (
+        "no option --epochs; its options: --llm, --dtype, --threads, --out, --quick"
+        in capsys.readouterr().err
+    )
     assert main(["bench", "curves", "--quiet"]) == 2
     assert "--out DIR" in capsys.readouterr().err
     assert main(["bench", "backbones", "--models", "sasrek", "--quiet"]) == 2

@@ -11,7 +11,7 @@ import torch
 
 from guided_refine.bench import scoring, shown
 from guided_refine.bench.scoring import FILES, rank_agreement, run
-from guided_refine.bench.scoring_sides import Slots, Task, Written, digits_of, single_prompts
+from guided_refine.bench.scoring_sides import SinglePrompts, Slots, Task, Written, digits_of
 from guided_refine.files import read_json
 from guided_refine.scoring.slots import soft_scores
 
@@ -59,7 +59,8 @@ def test_plot_table_and_json_are_written(rows: tuple[list[dict[str, Any]], Path]
 
 def test_scores_do_not_depend_on_the_batch_size(task: Task) -> None:
     with torch.no_grad():
-        for side in (Slots(task), single_prompts, Written(task, cached=True, constrained=True)):
+        for side in (Slots(task), SinglePrompts(task), Written(task, cached=True, constrained=True)):
+            side.prepare(task)
             one, all_at_once = side(task, 1), side(task, 4)
             np.testing.assert_allclose(one.scores, all_at_once.scores, atol=1e-4)
             assert one.tokens == all_at_once.tokens
@@ -68,7 +69,8 @@ def test_scores_do_not_depend_on_the_batch_size(task: Task) -> None:
 def test_single_prompts_are_the_ordinary_prompts(task: Task) -> None:
     plan = task.plan
     with torch.no_grad():
-        found = single_prompts(task, 4)
+        side = SinglePrompts(task)
+        once, found = side.prepare(task), side(task, 4)
         for row, text in enumerate(task.texts):
             for a in range(len(plan.names)):
                 ids = [*plan.head, *plan.definitions[a], *plan.opening, *text, *plan.slots[a]]
@@ -76,12 +78,15 @@ def test_single_prompts_are_the_ordinary_prompts(task: Task) -> None:
                 assert found.scores[row, a] == pytest.approx(float(soft_scores(logits)[0]), abs=1e-4)
     single = sum(len(t) + len(s) for t in task.texts for s in plan.slots)
     prefixes = sum(len(plan.head) + len(d) + len(plan.opening) for d in plan.definitions)
-    assert found.tokens == single + prefixes
+    assert (found.tokens, once) == (single, prefixes)
 
 
 def test_a_cached_prefix_changes_nothing_that_is_written(task: Task) -> None:
     with torch.no_grad():
-        cached, whole = (Written(task, cached=c, constrained=True)(task, 4) for c in (True, False))
+        sides = [Written(task, cached=c, constrained=True) for c in (True, False)]
+        once = [side.prepare(task) for side in sides]
+        cached, whole = (side(task, 4) for side in sides)
+    assert once[0] > once[1] == 0 and cached.tokens + len(task.texts) * once[0] == whole.tokens
     np.testing.assert_array_equal(cached.scores, whole.scores)
     assert np.isfinite(cached.scores).all()
 
@@ -91,7 +96,9 @@ def test_structured_digits_are_the_best_ones_after_the_lines_so_far(task: Task) 
     plan = task.plan
     definitions = [token for definition in plan.definitions for token in definition]
     with torch.no_grad():
-        found = Written(task, cached=True, constrained=True)(task, 4).scores
+        side = Written(task, cached=True, constrained=True)
+        side.prepare(task)
+        found = side(task, 4).scores
         for row, text in enumerate(task.texts):
             ids = [*plan.head, *definitions, *plan.opening, *text]
             for a in range(len(plan.names)):
