@@ -25,25 +25,25 @@ def _pick(
     label: str, person: Person, items: list[dict[str, Any]], catalog: Catalog, *, first: int
 ) -> str | None:
     """The id of an item of the list, at first the one in place `first`, or of any that is searched for."""
-    words = st.session_state.get(f"search {label} {person.key}", "").strip()
+    search = ui.keep(f"search {label}", person.key, "")
+    words = st.session_state[search].strip()
     options = catalog.search(words)[:FOUND] if words else [row["item_id"] for row in items]
     named = (
         catalog.names if words else {row["item_id"]: f"{row['rank']}. {ui.title_of(row)}" for row in items}
     )
+    start = options[min(first, len(options) - 1) if not words else 0] if options else None
     picked = st.selectbox(
         label,
         options,
-        index=min(first, len(options) - 1) if options and not words else 0,
         format_func=lambda item: named.get(item, item),
-        # What is offered is part of the key: else the browser goes on showing what was picked from another list.
-        key=f"{label} {person.key} {words}",
+        key=ui.keep(label, (person.key, words, options), start),
         placeholder="no item holds all of these words",
     )
     st.text_input(
         "or any other item of the catalog",
         placeholder="words of a title or description",
         icon=":material/search:",
-        key=f"search {label} {person.key}",
+        key=search,
     )
     return picked
 
@@ -64,7 +64,8 @@ def _why_not(person: Person, items: list[dict[str, Any]], catalog: Catalog) -> N
     places = range(len(items))
     left, right = st.columns(2)
     with left:
-        place = st.selectbox("This item", places, format_func=lambda i: names[i], key=f"this {person.key}")
+        key = ui.keep("this", (person.key, names), 0)
+        place = st.selectbox("This item", places, format_func=lambda i: names[i], key=key)
     with right:
         other = _pick("Not that one", person, items, catalog, first=1)
     one = items[place]["item_id"]
@@ -110,8 +111,7 @@ def _what_if(person: Person, k: int, items: list[dict[str, Any]], catalog: Catal
         kind = st.segmented_control(
             "Change",
             ["taste", "wishes", "an item"],
-            default="taste",
-            key=f"kind {person.key}",
+            key=ui.keep("kind", person.key, "taste"),
             label_visibility="collapsed",
         )
         with st.container(height=560 if len(now) > MANY else "content", border=len(now) > MANY):
@@ -125,7 +125,7 @@ def _what_if(person: Person, k: int, items: list[dict[str, Any]], catalog: Catal
         st.button(
             "Back to where they were",
             icon=":material/undo:",
-            key=f"reset {person.key}",
+            key="reset",
             disabled=not asked,
             on_click=_reset,
             args=(start,),

@@ -89,6 +89,18 @@ def nothing_yet(what: str, folder: RunFolder) -> None:
     st.code(f"guided-refine run CONFIG --out {shlex.quote(str(folder.root))}", language="bash")
 
 
+def keep(key: str, whose: object, start: Any) -> str:
+    """The key of a widget that stays in the page and starts again at `start` when `whose` changes.
+
+    A widget with a key for every person is taken out of the page and a new one put in, which a browser needs a hundredth
+    of a second for; one whose choices alone changed goes on showing the old one, unless it is told what to show.
+    """
+    state = st.session_state
+    if key not in state or state.get(f"whose {key}") != whose:
+        state[f"whose {key}"], state[key] = whose, start
+    return key
+
+
 # ------------------------------------------------------------------------------------------------ sidebar
 
 

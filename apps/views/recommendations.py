@@ -105,16 +105,13 @@ def one_item(person: people.Person, items: list[dict[str, Any]], history: bool) 
         places = range(len(items))
         left, right = st.columns([3, 2])
         with left:
-            # A key of the person's own: else the browser goes on showing the title of somebody else's list.
-            place = st.selectbox(
-                "One item in full", places, format_func=lambda i: names[i], key=f"in full {person.key}"
-            )
+            key = ui.keep("in full", (person.key, names), 0)
+            place = st.selectbox("One item in full", places, format_func=lambda i: names[i], key=key)
         with right:
             view = st.segmented_control(
                 "View",
                 [DIRECT, ENCODER] if history else [DIRECT],
-                default=DIRECT,
-                key=f"view {person.key}",
+                key=ui.keep("view", person.key, DIRECT),
                 help="Direct: which columns make up the score? Through the encoder: what did attributes and past events do "
                 "to it, wherever they went in? The model runs again some thousand times, which takes seconds.",
             )
@@ -128,25 +125,16 @@ def _direct(item: dict[str, Any]) -> None:
     """The waterfall of an item, and all of its parts as a table."""
     bars.draw(bars.waterfall(item["parts"], item["score"], total="score"))
     st.markdown(ui.plain(item["reason"]))
-    with st.expander("All parts as a table"):
-        rows = pd.DataFrame(
-            {
-                "part": [part["label"] for part in item["parts"]],
-                "value": [part["value"] for part in item["parts"]],
-                "above the average item": [part["lift"] for part in item["parts"]],
-                "the item's score": [part.get("item_score") for part in item["parts"]],
-            }
-        )
-        number = st.column_config.NumberColumn(format="%+.3f")
-        st.dataframe(
-            rows,
-            hide_index=True,
-            column_config={
-                "value": number,
-                "above the average item": number,
-                "the item's score": st.column_config.NumberColumn(format="%.2f"),
-            },
-        )
+    rows = pd.DataFrame(
+        {
+            "part": [part["label"] for part in item["parts"]],
+            "value": [part["value"] for part in item["parts"]],
+            "above the average item": [part["lift"] for part in item["parts"]],
+            "the item's score": [part.get("item_score") for part in item["parts"]],
+        }
+    )
+    formats = {"value": "+.3f", "above the average item": "+.3f"}
+    bars.draw(tables.folded("All parts as a table", tables.table(rows, text="part", formats=formats)))
 
 
 def _through_encoder(person: people.Person, item: str) -> None:

@@ -211,9 +211,9 @@ def test_somebody_else_gets_the_sliders_anew(finished: RunFolder, monkeypatch: p
         assert app.slider(key=f"taste {one}").value == pytest.approx(score, abs=0.006)
     assert "Move a slider" in text_of(app)
     app.slider(key=f"taste {name}").set_value(0.9).run()
-    app.segmented_control(key="kind user u7").set_value("wishes").run()
+    app.segmented_control(key="kind").set_value("wishes").run()
     assert all(slider.value == 0 for slider in app.slider if str(slider.key).startswith("wish "))
-    app.segmented_control(key="kind user u7").set_value("taste").run()
+    app.segmented_control(key="kind").set_value("taste").run()
     assert "Move a slider" in text_of(app) and not app.exception
 
 
@@ -225,7 +225,7 @@ def test_an_item_with_another_score_moves(finished: RunFolder, monkeypatch: pyte
     explainer = Explainer.open(finished.root)
     user, name = explainer.dataset.user_ids[0], explainer.scores.attributes[2]
     item = explainer.dataset.item_ids[explainer.contributions(0).top(1, explainer.seen(0))[0] - 1]
-    app.segmented_control(key=f"kind user {user}").set_value("an item").run()
+    app.segmented_control(key="kind").set_value("an item").run()
     app.slider(key=f"item {name}").set_value(0.05).run()
     assert not app.exception and not app.error
     question = Question(item=str(item), item_scores={name: 0.05})
@@ -233,7 +233,7 @@ def test_an_item_with_another_score_moves(finished: RunFolder, monkeypatch: pyte
     frame = next(rows for rows in tables_of(app) if "before" in rows)
     assert frame["item"].tolist() == [row["title"] for row in expected["items"]]
     assert f"would go from rank 1 to {expected['item']['rank']}" in text_of(app)
-    app.button(key=f"reset user {user}").click().run()
+    app.button(key="reset").click().run()
     assert "Move a slider" in text_of(app) and not app.exception
 
 
@@ -247,11 +247,29 @@ def test_an_item_is_shown_through_the_encoder_when_asked(
     assert "Direct view" in text_of(app)
     explainer = Explainer.open(finished.root)
     item = int(explainer.contributions(0).top(1, explainer.seen(0))[0])
-    user = explainer.dataset.user_ids[0]
-    app.segmented_control(key=f"view user {user}").set_value("through the encoder").run()
+    app.segmented_control(key="view").set_value("through the encoder").run()
     assert not app.exception and not app.error
     for sentence in encoder_answer(explainer, 0, item)["sentences"]:
         assert sentence in text_of(app)
+
+
+def test_choices_start_again_for_somebody_else(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = page(finished.root, "recommendations", monkeypatch)
+    boxes = ("One item in full", "This item", "Not that one")
+    for place, name in enumerate(boxes, start=2):
+        labelled(app, name).select_index(place).run()
+    app.text_input(key="search Not that one").set_value("the").run()
+    app.segmented_control(key="kind").set_value("wishes").run()
+    before = [labelled(app, name).proto.id for name in boxes]
+    app.selectbox(key="user").select("u7").run()
+    assert not app.exception and not app.error
+    for name, place in zip(boxes, (0, 0, 1), strict=True):
+        box = labelled(app, name)
+        assert box.index == place and box.options[place].startswith(f"{place + 1}. "), name
+    assert app.text_input(key="search Not that one").value == ""
+    assert app.segmented_control(key="kind").value == "taste"
+    # The same widgets: a browser need not put up new ones.
+    assert [labelled(app, name).proto.id for name in boxes] == before
 
 
 def test_two_items_are_held_against_each_other(finished: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,8 +294,8 @@ def test_any_item_of_the_catalog_can_be_asked_about(
     app = page(finished.root, "recommendations", monkeypatch)
     for search, kind in (("search Not that one", None), ("search Item", "an item")):
         if kind:
-            app.segmented_control(key=f"kind user {user}").set_value(kind).run()
-        app.text_input(key=f"{search} user {user}").set_value(last).run()
+            app.segmented_control(key="kind").set_value(kind).run()
+        app.text_input(key=search).set_value(last).run()
         assert not app.exception and not app.error
     margin = ask(explainer, user, Question(item=first, instead_of=last), 10)["margin"]
     rank = margin["instead_of"]["rank"]
@@ -286,10 +304,10 @@ def test_any_item_of_the_catalog_can_be_asked_about(
     said = explainer.item_score(explainer.item_number(last), name)
     assert app.slider(key=f"item {name}").value == pytest.approx(said, abs=0.006)
     has = ids[int(seen[0]) - 1]
-    app.text_input(key=f"search Not that one user {user}").set_value(has).run()
+    app.text_input(key="search Not that one").set_value(has).run()
     labelled(app, "Not that one").select(has).run()
     assert "which this user has already" in text_of(app)
-    app.text_input(key=f"search Not that one user {user}").set_value("no such film").run()
+    app.text_input(key="search Not that one").set_value("no such film").run()
     assert not app.exception and not app.error and "Choose two different items" in text_of(app)
 
 
