@@ -53,9 +53,8 @@ def _read(source: Any, item_ids: list[str]) -> tuple[str, np.ndarray]:
     """What an error is to call the source, and its vectors in the order of `item_ids`."""
     if isinstance(source, pd.DataFrame):
         return "the frame of embeddings", _of_frame("the frame of embeddings", source, item_ids)
-    if hasattr(
-        source, "detach"
-    ):  # a tensor, which may have a gradient, another device, or a type that numpy lacks
+    if hasattr(source, "detach"):
+        # A tensor may have a gradient, another device, or a type that numpy lacks.
         source = source.detach().cpu().float().numpy()
     if isinstance(source, np.ndarray):
         return "the array of embeddings", _rows("the array of embeddings", source, item_ids)

@@ -1,0 +1,125 @@
+"""What texts could bring to a run's base, on validation: tables that no variant of the package makes.
+
+python experiments/text_tries.py RUN TABLE... [--seed 1] [--encoder FOLDER]
+
+RUN is a run folder with a trained base (`guided-refine train CONFIG --out RUN`). Each TABLE is FUSION:SOURCE:NUMBER,
+
+    FUSION  columns    PCA of the base and NUMBER frozen columns, as `refined` has them
+            sum        free vectors of full width plus a trained linear map of NUMBER columns
+    SOURCE  words      singular vectors of the texts' word counts
+            topics     non-negative topics of the word counts
+            scores     the run's untuned scores (NUMBER is not read)
+            encoder    principal components of the texts' vectors by the sentence encoder in FOLDER
+            each with "-shuffled" behind it: the same rows given to other items
+
+and trains SASRec (or the run's first backbone) as the run's config says. The test part is not read. Each line that is
+printed goes into tries.csv, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from note_try import KEY, TABLE
+
+from guided_refine.backbones.backbone import Backbone
+from guided_refine.backbones.randomness import ITEM_TABLE, derived_seed
+from guided_refine.backbones.tables import ItemTable
+from guided_refine.backbones.training import torch_threads
+from guided_refine.data.dataset import Dataset, load_dataset
+from guided_refine.files import atomic_path
+from guided_refine.progress import Progress
+from guided_refine.refine.pca import fit_pca
+from guided_refine.refine.table import RefinedTable, guided_scale
+from guided_refine.refine.text_table import TextTable, standardised
+from guided_refine.runfolder import RunFolder
+from guided_refine.scoring.builtin.encoder import SentenceEncoder
+from guided_refine.scoring.scores import load_scores
+
+
+def columns_of(
+    source: str, number: int, folder: RunFolder, dataset: Dataset, encoder: Path | None
+) -> np.ndarray:
+    """(n_items, number), standardised over the catalog and cut at three deviations."""
+    from sklearn.decomposition import NMF, PCA, TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    if source == "scores":
+        values = load_scores(folder.scores("untuned"), cut_off=dataset.split.cut_off).item_value
+    elif source == "encoder":
+        if encoder is None:
+            raise SystemExit("a table of encoder needs --encoder FOLDER")
+        vectors = SentenceEncoder(encoder).embed(dataset.texts, progress=Progress())
+        values = PCA(number, random_state=0).fit_transform(vectors)
+    else:
+        counts = TfidfVectorizer(sublinear_tf=True, min_df=5, max_df=0.2, stop_words="english").fit_transform(
+            dataset.texts
+        )
+        kinds = {
+            "words": lambda: TruncatedSVD(number, random_state=0),
+            "topics": lambda: NMF(number, init="nndsvda", random_state=0, max_iter=500),
+        }
+        values = kinds[source]().fit_transform(counts)
+    return standardised(values).clip(-3, 3).numpy()
+
+
+def table_of(
+    name: str, folder: RunFolder, dataset: Dataset, base: Backbone, seed: int, encoder: Path | None
+) -> ItemTable:
+    """The item table that a TABLE names."""
+    fusion, source, number = name.split(":")
+    values = columns_of(source.removesuffix("-shuffled"), int(number), folder, dataset, encoder)
+    if source.endswith("-shuffled"):
+        values = values[np.random.default_rng(seed).permutation(len(values))]
+    guided = torch.from_numpy(values)
+    width = base.table.width
+    if fusion == "sum":
+        return TextTable(guided, width, seed=derived_seed(seed, ITEM_TABLE), ids=True)
+    vectors = base.item_vectors()
+    reduced = torch.from_numpy(fit_pca(vectors, width - guided.shape[1]).apply(vectors))
+    return RefinedTable(reduced, guided, guided_scale(reduced, guided, 1.0))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("tables", nargs="+", metavar="TABLE")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--encoder", type=Path, metavar="FOLDER")
+    args = parser.parse_args()
+    folder = RunFolder(args.run)
+    config = folder.config()
+    kind = config.backbones[0]
+    data = config.data
+    dataset = load_dataset(
+        folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
+    )
+    base = Backbone.load(folder.unit(kind, "base", args.seed))
+    for name in args.tables:
+        with torch_threads(1):
+            table = table_of(name, folder, dataset, base, args.seed, args.encoder)
+            fit = Backbone(kind, table, None, config.train, args.seed).fit(dataset)
+        best = max(row["ndcg@10"] for row in fit.curve)
+        row = {
+            "config": config.name,
+            "backbone": kind,
+            "variant": "script",
+            "seed": args.seed,
+            "settings": f"text_tries.py {name}",
+            "validation_ndcg@10": round(best, 5),
+            "epochs": len(fit.curve),
+            "seconds": round(sum(r["seconds"] for r in fit.curve)),
+            "ended": "by itself" if fit.converged else "stopped",
+            "note": "no user side",
+        }
+        print(name, row["validation_ndcg@10"], row["epochs"], flush=True)
+        tries = pd.concat([pd.read_csv(TABLE, keep_default_na=False), pd.DataFrame([row])], ignore_index=True)
+        tries = tries.astype({"seed": int}).drop_duplicates(KEY, keep="last")
+        with atomic_path(TABLE) as path:
+            tries.to_csv(path, index=False)
