@@ -125,7 +125,6 @@ def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(f"transformers serve did not start: {log.read_text()[-2000:]}")
 
 
-@pytest.mark.slow
 def test_scores_equal_what_the_model_writes_here(
     taught: tuple[Path, Any, Any], address: str, tmp_path: Path
 ) -> None:
@@ -153,7 +152,6 @@ def test_scores_equal_what_the_model_writes_here(
     np.testing.assert_array_equal(scores.users.value, again.users.value)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
