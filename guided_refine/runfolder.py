@@ -47,6 +47,7 @@ class RunFolder:
     store = property(lambda self: self.root / "store.sqlite")
     remote_tokens = property(lambda self: self.root / "remote_tokens.json")
     summary = property(lambda self: self.root / "scores" / "summary.json")
+    scores_alone = property(lambda self: self.root / "scores" / "alone.json")
     tuning = property(lambda self: self.root / "tuning")
     adapter = property(lambda self: self.root / "tuning" / "adapter")
     metrics = property(lambda self: self.root / "metrics.json")

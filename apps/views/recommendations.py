@@ -105,13 +105,13 @@ def one_item(person: people.Person, items: list[dict[str, Any]], history: bool) 
         places = range(len(items))
         left, right = st.columns([3, 2])
         with left:
-            key = ui.keep("in full", (person.key, names), 0)
+            key = ui.keep("item in full", (person.key, names), 0)
             place = st.selectbox("One item in full", places, format_func=lambda i: names[i], key=key)
         with right:
             view = st.segmented_control(
                 "View",
                 [DIRECT, ENCODER] if history else [DIRECT],
-                key=ui.keep("view", person.key, DIRECT),
+                key=ui.keep("item view", person.key, DIRECT),
                 help="Direct: which columns make up the score? Through the encoder: what did attributes and past events do "
                 "to it, wherever they went in? The model runs again some thousand times, which takes seconds.",
             )

@@ -82,6 +82,8 @@ class Peer:
     title: str
     side: Side
     aim: float | None
+    like: str | None = None
+    """A side whose best batch size is taken for this one, too: it would take too long to try all."""
 
 
 def run(
@@ -120,7 +122,7 @@ def _plan(task: Task, quick: bool) -> tuple[Sequence[int], int]:
     """Batch sizes to try, and how often to measure at the best."""
     if quick:
         return (2, 4), 1
-    return ((64, 128, 256, 512) if task.device.type == "cuda" else (4, 8, 16, 32)), 2
+    return ((64, 128, 256, 512) if task.device.type == "cuda" else (8, 16, 32)), 1
 
 
 def _task(llm: Path | None, quick: bool, dtype: Literal["float32", "bfloat16"] | None = None) -> Task:
@@ -164,6 +166,7 @@ def peers(task: Task) -> list[Peer]:
             "generate(), every prompt whole",
             Written(task, cached=False, constrained=False),
             None,
+            like="generate",
         ),
         Peer("single", "one prompt per item and attribute", SinglePrompts(task), 5.0),
     ]
@@ -200,13 +203,16 @@ def _measure(
         if (rate := len(task.texts) / seconds) > mine.rate:
             mine.rate, mine.batch, mine.answer = rate, size, answer
 
+    like = {peer.name: peer.like for peer in compared}
     with progress.task("bench scoring", (len(sizes) + repeats) * len(sides)) as bar:
         for name, side in sides.items():
             mine = best[name]
             mine.prefix_seconds, mine.prefix_tokens = _timed(lambda: side.prepare(task), task.device)  # noqa: B023
-            for size in sizes:
+            other = like.get(name)
+            tried = sizes if other is None else [best[other].batch]
+            for size in tried:
                 once(name, size)
-                bar.advance()
+            bar.advance(len(sizes))
         for _ in range(repeats):
             for name in sides:
                 once(name, best[name].batch)

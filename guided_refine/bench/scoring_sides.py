@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from guided_refine.errors import InputError
 from guided_refine.scoring.attributes import AttributeSet
 from guided_refine.scoring.prompt import PromptPlan, generation_lines
 from guided_refine.scoring.slots import SlotReader, soft_scores
@@ -71,6 +72,10 @@ class Slots:
         self._reader = SlotReader(task.model, task.plan)
         # The first call also looks for the fastest exact way.
         self._reader.digit_logits([task.texts[0]])
+        if not self._reader.shares_prefix:
+            raise InputError(
+                f"{self._reader.slower}; so slots have nothing ahead of single prompts to measure"
+            )
 
     def prepare(self, task: Task) -> int:
         """Instructions, definitions and opening."""

@@ -33,11 +33,13 @@ def rank_by_scores(
     bootstrap interval over users (`low`, `high`, 95 %) and `recall@10`; `CHANGE` is paired by user. No rows without users
     to validate.
     """
-    scorers = {name: _scorer(scores, dataset, method, clip) for name, scores in sources.items()}
-    scorers[CHANCE] = lambda users: np.zeros((len(users), dataset.n_items), np.float32)
     if not len(dataset.targets("valid")[0]):
         return {}
-    values = {name: _per_user(score, dataset, progress) for name, score in scorers.items()}
+    values = {
+        name: _per_user(_scorer(scores, dataset, method, clip), dataset, progress)
+        for name, scores in sources.items()
+    }
+    values[CHANCE] = _by_chance(dataset)
     if {"untuned", "tuned"} <= values.keys():
         values[CHANGE] = values["tuned"] - values["untuned"]
     rows = {}
@@ -68,5 +70,20 @@ def _scorer(scores: AttributeScores, dataset: Dataset, method: Method, clip: flo
 def _per_user(score: Scorer, dataset: Dataset, progress: Progress | None) -> np.ndarray:
     """NDCG@10 and recall@10, shape (users, 2)."""
     ranks = rank_targets(score, dataset, "valid", progress=progress)
-    values = ranking_metrics(ranks["greater"].to_numpy(), ranks["equal"].to_numpy(), [10])
+    return _ndcg_and_recall(ranks["greater"].to_numpy(), ranks["equal"].to_numpy())
+
+
+def _by_chance(dataset: Dataset) -> np.ndarray:
+    """The same where every candidate ties."""
+    users, targets = dataset.targets("valid")
+    seen = [
+        len(set(dataset.visible(user, "valid").tolist()) - {target})
+        for user, target in zip(users.tolist(), targets.tolist(), strict=True)
+    ]
+    equal = dataset.n_items - 1 - np.array(seen)
+    return _ndcg_and_recall(np.zeros_like(equal), equal)
+
+
+def _ndcg_and_recall(greater: np.ndarray, equal: np.ndarray) -> np.ndarray:
+    values = ranking_metrics(greater, equal, [10])
     return np.stack([values["ndcg@10"], values["recall@10"]], axis=1)

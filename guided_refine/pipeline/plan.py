@@ -241,7 +241,7 @@ class Plan:
         if self.tune_base is not None:
             inputs["base"] = self.unit_key(self.tune_base)
             inputs["refine"] = self.config.refine.model_dump(mode="json")
-        if self.config.tune.held_still:
+        if self.config.tune.enabled and self.config.tune.held_still:
             inputs["held_still"] = (
                 self.config.tune.held_still
             )  # before, both kinds were scored by the adapter

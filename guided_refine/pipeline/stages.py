@@ -220,6 +220,7 @@ class Stages:
             self.tune()
         else:
             self.folder.forget("score_table")
+            self.folder.forget("scores_alone")
         self._units([u for u in self.plan.units() if u[1] != "base"])
         self._refined_tables()
 
@@ -280,23 +281,29 @@ class Stages:
             write_json(self.folder.summary, self._summary())
             return [self.folder.score_table, self.folder.summary]
 
+        scored = {"scores": self.plan.key(self.plan.tune_inputs)}
+        self._stage("score_table", scored, work)
         refine = self.config.refine
-        inputs = {"scores": self.plan.key(self.plan.tune_inputs), "alone": [refine.normalise, refine.clip]}
-        self._stage("score_table", inputs, work)
+        self._stage("scores_alone", {**scored, "z": [refine.normalise, refine.clip]}, self._rank_by_scores)
+
+    def _rank_by_scores(self) -> list[Path]:
+        from guided_refine.evaluation.scores_alone import rank_by_scores
+
+        scores, refine = run_scores(self.plan, self.dataset), self.config.refine
+        rows = rank_by_scores(
+            scores, self.dataset, method=refine.normalise, clip=refine.clip, progress=self.progress
+        )
+        write_json(self.folder.scores_alone, rows)
+        return [self.folder.scores_alone]
 
     def _summary(self) -> dict[str, Any]:
-        from guided_refine.evaluation.scores_alone import rank_by_scores
         from guided_refine.scoring.summary import summarise
 
         counts = {
             source: read_json(self.folder.root / "scores" / f"{source}.json")
             for source in self.plan.score_sources
         }
-        scores, refine = run_scores(self.plan, self.dataset), self.config.refine
-        alone = rank_by_scores(
-            scores, self.dataset, method=refine.normalise, clip=refine.clip, progress=self.progress
-        )
-        return {"counts": counts, **summarise(scores), "alone": alone}
+        return {"counts": counts, **summarise(run_scores(self.plan, self.dataset))}
 
     def _refined_tables(self) -> None:
         unit = self.plan.refined_unit()

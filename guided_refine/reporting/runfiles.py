@@ -29,6 +29,7 @@ class RunFiles:
     per_user: pd.DataFrame | None = None
     scores: pd.DataFrame | None = None
     summary: dict[str, Any] = field(default_factory=dict)
+    scores_alone: dict[str, Any] = field(default_factory=dict)
     truth: dict[str, Any] | None = None
     details: dict[str, Any] = field(default_factory=dict)
     tuning: pd.DataFrame | None = None
@@ -60,6 +61,8 @@ def read_run(root: Path | str) -> RunFiles:
     if any(set(config.variants_of(b)) - WITHOUT_SCORES for b in config.backbones):
         run.scores = read("scores.parquet", "attribute scores", read_parquet, None)
         run.summary = read("scores/summary.json", "the summary of the scores", read_json, {})
+        alone = RunFolder(root).scores_alone
+        run.scores_alone = read_json(alone) if alone.exists() else {}  # runs of before have none
         if config.tune.enabled:
             run.tuning = read("tuning/curves.csv", "the curves of tuning", read_csv, None)
     names = ("baselines", "strata", "beyond_accuracy", "sampled", "convergence")

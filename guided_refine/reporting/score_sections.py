@@ -45,7 +45,7 @@ def scorer_section(run: RunFiles) -> list[str]:
     counts = list(_flatten(run.summary.get("counts", {})))
     if counts:
         lines += table(["counted while scoring", "count"], [[escape(k), escape(v)] for k, v in counts])
-    return [*lines, *_alone(run.summary.get("alone", {}))]
+    return [*lines, *_alone(run.scores_alone)]
 
 
 def _alone(rows: dict[str, dict[str, float]]) -> list[str]:

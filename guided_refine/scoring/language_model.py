@@ -31,6 +31,7 @@ NOTED: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes":
 _OF_NO_CONSEQUENCE = {
     *("base_model_name_or_path", "revision", "peft_version", "task_type", "auto_mapping", "inference_mode"),
     "lora_dropout",
+    "fan_in_fan_out",  # how the model's own layers lie in memory
 }
 """Settings of an adapter that change none of its numbers once it is trained."""
 

@@ -111,9 +111,11 @@ def score_dataset(
         (given["item"].item_value, given["item"].item_spread) if "item" in given else scorer.items(dataset)
     )
     users = given["user"].users if "user" in given else scorer.users(dataset)
+    summary.items, summary.snapshots = len(item_value), len(users.user)
     deviation = np.nanstd(item_value, axis=0) if len(item_value) else np.zeros(len(attributes.names))
     summary.flat = [n for n, d in zip(attributes.names, deviation, strict=True) if not d >= FLAT]
-    progress.log(_sentence(language_model.name, source, summary))
+    told = _sentence(language_model.name, source, summary)
+    progress.log(told if instead is None else f"{told}; those of every {instead[0]} are the untuned model's")
     scores = AttributeScores(
         source=source,
         attributes=attributes.names,

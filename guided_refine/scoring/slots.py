@@ -25,7 +25,7 @@ import torch
 
 from guided_refine.errors import InputError
 from guided_refine.scoring.block_attention import PrefixBlocks, block_attention
-from guided_refine.scoring.one_by_one import Reading, read_one_by_one
+from guided_refine.scoring.one_by_one import LastLogits, LastStates, read_one_by_one
 from guided_refine.scoring.packing import Layout, Packed
 from guided_refine.scoring.sliding import Windows
 
@@ -130,10 +130,15 @@ class SlotReader:
         """Forget the encoded prefix."""
         self._kept = None
 
+    @property
+    def shares_prefix(self) -> bool:
+        """Whether what stands before the texts is read once for all of them."""
+        return self._way_of(0) != "one by one"
+
     @torch.no_grad()
     def read_prefix(self) -> None:
-        """Encode the prefix now, where this model is read in a way that shares it."""
-        if self._way_of(0) != "one by one":
+        """Encode the prefix now, where it is shared."""
+        if self.shares_prefix:
             self._prefix()
 
     def digit_logits(
@@ -155,7 +160,7 @@ class SlotReader:
         for text, row in zip(texts, points, strict=True):
             if any(not 0 <= p <= len(text) for p in row):
                 raise ValueError(f"reads {row} of a text with {len(text)} tokens")
-        hidden = self._states(texts, points)
+        hidden = self._last_rows(texts, points, whole=inside)
         logits = self._project(hidden, digits_only=True)
         if not torch.isfinite(logits).all():
             half = self._dtype in (torch.float16, torch.bfloat16)
@@ -169,8 +174,12 @@ class SlotReader:
 
     # ------------------------------------------------------------------ the model
 
-    def _states(self, texts: Sequence[Sequence[int]], points: Sequence[Sequence[int]]) -> torch.Tensor:
-        """What `_project` makes digits of, (slots asked for, dim), in order of text, read, attribute."""
+    def _last_rows(
+        self, texts: Sequence[Sequence[int]], points: Sequence[Sequence[int]], *, whole: bool
+    ) -> torch.Tensor:
+        """What `_project` makes digits of, (slots asked for, dim), in order of text, read, attribute: states, or where the
+        model has a head of its own its logits, all of them (`whole`) or those of the digits.
+        """
         way = self._way_of(max(max(row, default=0) for row in points))
         if way != "one by one":
             return self._hidden(self._layout.pack(texts, points), way)
@@ -178,23 +187,22 @@ class SlotReader:
         flat = [(text, point) for text, row in zip(texts, points, strict=True) for point in row]
         short = [k for k, (_, point) in enumerate(flat) if self._way_of(point) != "one by one"]
         if not short:
-            return self._alone(flat)
-        long = [k for k in range(len(flat)) if k not in set(short)]
-        packed = self._layout.pack([flat[k][0][: flat[k][1]] for k in short], [[flat[k][1]] for k in short])
+            return self._alone(flat, whole)
+        inside = set(short)
+        long = [k for k in range(len(flat)) if k not in inside]
+        near = [[point for point in row if self._way_of(point) != "one by one"] for row in points]
+        rows = [(text[: max(row)], row) for text, row in zip(texts, near, strict=True) if row]
+        packed = self._layout.pack([text for text, _ in rows], [row for _, row in rows])
         assert self._way is not None
-        parts = [self._hidden(packed, self._way), self._alone([flat[k] for k in long])]
+        parts = [self._hidden(packed, self._way), self._alone([flat[k] for k in long], whole)]
         order = torch.tensor([*short, *long], device=self._device).argsort()
         return torch.cat(parts).unflatten(0, (len(flat), -1))[order].flatten(0, 1)
 
-    def _alone(self, reads: Sequence[tuple[Sequence[int], int]]) -> torch.Tensor:
+    def _alone(self, reads: Sequence[tuple[Sequence[int], int]], whole: bool) -> torch.Tensor:
         positions = getattr(self._config, "max_position_embeddings", None) or sys.maxsize
-        if not self._own_head:
-            read = _states_of(self._decoder)
-            return read_one_by_one(read, self.plan, reads, self._device, positions=positions)
-        read, vocabulary = _logits_of(self._causal), self._causal.get_input_embeddings().num_embeddings
-        return read_one_by_one(
-            read, self.plan, reads, self._device, positions=positions, vocabulary=vocabulary
-        )
+        columns = None if whole else self._digits
+        read = LastLogits(self._causal, columns) if self._own_head else LastStates(self._decoder)
+        return read_one_by_one(read, self.plan, reads, self._device, positions=positions)
 
     def _hidden(self, packed: Packed, way: Way) -> torch.Tensor:
         """States (slots asked for, dim) of the slots' last tokens."""
@@ -291,17 +299,18 @@ class SlotReader:
     def _head_is_usual(self) -> bool:
         """Whether the model makes its logits of the decoder's states as `_project` does, on a few tokens."""
         ids = torch.tensor([(self.plan.head * 8)[:8]], device=self._device)
-        with self._at_rest():
-            own = self._causal(input_ids=ids, use_cache=False).logits[0].float()
-            try:
-                states = self._decoder(input_ids=ids, use_cache=False).last_hidden_state[0]
-                ours = self._project(states, digits_only=False)
-            except torch.cuda.OutOfMemoryError:
-                raise
-            except Exception:  # whatever a model's own code makes of it
-                return False
-        # The same products in the same order: there is no rounding to be forgiven, but for half a digit.
-        tolerance = 1e-5 if self._dtype in (torch.float32, torch.float64) else 2e-2
+        kept: list[Any] = []
+        watch = self._decoder.register_forward_hook(lambda module, given, output: kept.append(output))
+        try:
+            with self._at_rest():
+                own = self._causal(input_ids=ids, use_cache=False).logits[0].float()
+        finally:
+            watch.remove()
+        if len(kept) != 1 or not hasattr(kept[0], "last_hidden_state"):
+            return False
+        ours = self._project(kept[0].last_hidden_state[0], digits_only=False)
+        # The same states, so there is no more rounding than that of one product.
+        tolerance = 1e-5 if self._dtype in (torch.float32, torch.float64) else 4e-3
         return own.shape == ours.shape and self._close(own, ours, tolerance)
 
     @torch.no_grad()
@@ -384,7 +393,8 @@ class SlotReader:
     def _project(self, hidden: torch.Tensor, *, digits_only: bool) -> torch.Tensor:
         """Logits (rows, 9 or vocabulary) float32, with the scaling that some families put behind the head."""
         if self._own_head:
-            return (hidden[:, self._digits] if digits_only else hidden).float()
+            whole = hidden.shape[-1] > len(self._digits)
+            return (hidden[:, self._digits] if digits_only and whole else hidden).float()
         if digits_only and type(self._head) is torch.nn.Linear:
             weight, bias = self._head.weight[self._digits], self._head.bias
             logits = torch.nn.functional.linear(hidden, weight, None if bias is None else bias[self._digits])
@@ -413,11 +423,3 @@ def _decoder_of(causal: Any) -> Any:
     if causal.base_model is not causal:
         return causal.base_model
     return causal.get_decoder() if hasattr(causal, "get_decoder") else causal
-
-
-def _states_of(decoder: Any) -> Reading:
-    return lambda ids, real: decoder(input_ids=ids, attention_mask=real, use_cache=False).last_hidden_state
-
-
-def _logits_of(causal: Any) -> Reading:
-    return lambda ids, real: causal(input_ids=ids, attention_mask=real, use_cache=False).logits

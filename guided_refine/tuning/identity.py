@@ -15,7 +15,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from enum import Enum
-from pathlib import PurePath
+from importlib.util import find_spec
+from pathlib import Path, PurePath
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -30,7 +31,7 @@ import numpy as np
 import torch
 
 from guided_refine.errors import InputError
-from guided_refine.files import sha256_json
+from guided_refine.files import sha256_file, sha256_json
 from guided_refine.tuning.tasks import Task
 
 
@@ -107,6 +108,9 @@ class _Reading:
             content = function.__globals__.get(name, _NOTHING)
             if content is not _NOTHING and not _is_said_by(name, content):
                 held.append(["global", name, self._at(name, content)])
+        for module in sorted(set(_modules_imported(function.__code__))):
+            if not _is_installed(module):
+                held.append(["import", module, _file_of(module)])
         return held
 
     def _of_class(self, known: type) -> list[Any]:
@@ -141,6 +145,8 @@ class _Reading:
             return [kind, hashlib.sha256(value).hexdigest()]
         if isinstance(value, complex | range | slice | np.dtype | torch.dtype | torch.device | PurePath):
             return [kind, str(value)]
+        if isinstance(value, ModuleType) and not _is_installed(value.__name__):
+            return [kind, value.__name__, _file_of(value.__name__)]
         if isinstance(value, ModuleType | logging.Logger):
             return [kind, getattr(value, "name", None) or getattr(value, "__name__", None)]
         if isinstance(value, torch.Tensor):
@@ -204,6 +210,27 @@ def _globals_read(code: CodeType) -> Iterator[str]:
             yield from _globals_read(constant)
 
 
+def _modules_imported(code: CodeType) -> Iterator[str]:
+    """Names of the modules that a function imports when it is called."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname == "IMPORT_NAME":
+            yield str(instruction.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _modules_imported(constant)
+
+
+def _file_of(module: str) -> str:
+    """Hash of the source file of a module of the user's own: all that a task may take from it."""
+    try:
+        known = sys.modules.get(module)
+        spec = find_spec(module) if known is None else known.__spec__
+        file = getattr(known, "__file__", None) or (None if spec is None else spec.origin)
+        return sha256_file(Path(str(file)))
+    except (ImportError, ValueError, OSError):
+        raise _Unknown(f"module {module} has no file that can be read") from None
+
+
 def _content(cell: CellType) -> Any:
     try:
         return cell.cell_contents
@@ -220,9 +247,9 @@ def _function_in(member: Any) -> FunctionType | None:
 
 
 def _is_said_by(name: str, value: Any) -> bool:
-    """Whether the source, which has the name, says already what it is: a module, or something installed of that name."""
+    """Whether the source, which has the name, says already what it is: something installed of that name."""
     if isinstance(value, ModuleType):
-        return True
+        return _is_installed(value.__name__)
     is_named = isinstance(value, type | FunctionType | BuiltinFunctionType) and value.__name__ == name
     return is_named and _is_installed(value.__module__)
 

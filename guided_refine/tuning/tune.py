@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 EVALUATIONS = 2
 #: Texts about which the tuned model writes freely, for the report: items and histories, half each. The untuned model
 #: writes about half as many of them.
-GENERATED_ITEMS = 200
+FREE_ANSWERS = 200
 #: Texts whose lines the template term reads in a step; each is a prompt of its own with all definitions.
 TEMPLATE_TEXTS = 2
 
@@ -52,7 +52,7 @@ class _Job:
     out: Path
     work: Path
     progress: Progress
-    generated_items: int
+    free_answers: int
     task: Task
     likes: list[np.ndarray] | None
     made_from: dict[str, Any]
@@ -71,7 +71,7 @@ def tune(
     item_scores: AttributeScores,
     seed: int,
     progress: Progress | None = None,
-    generated_items: int = GENERATED_ITEMS,
+    free_answers: int = FREE_ANSWERS,
     task: Task | None = None,
     base: BaseScores | None = None,
 ) -> Path:
@@ -81,7 +81,7 @@ def tune(
     `tune_config.side == "user"` they are the item side of the recommendation loss. `task` is one's own (see
     `guided_refine.tuning.tasks.Task`) in place of `tune_config.task`; `base` is what task `base_recommender` adds the
     attributes to. Beside the adapter: `curves.csv` (every term at every step), `report.json` (first and last losses,
-    held-out ranking, share of well-formed lines in `generated_items` free answers, half of them about histories, and in
+    held-out ranking, share of well-formed lines in `free_answers` free answers, half of them about histories, and in
     half as many of the untuned model, tokens per second) and `manifest.json` (what it was made from, the cut-off of the
     split it saw). Of the interactions only `dataset.visible(user, "train")` is read.
 
@@ -144,7 +144,7 @@ def tune(
         out,
         work,
         progress or Progress(quiet=True),
-        generated_items,
+        free_answers,
         goal,
         labels,
         made_from,
@@ -319,8 +319,8 @@ def _free_answers(job: _Job, model: PeftModel, texts: DatasetTexts) -> dict[str,
     from guided_refine.tuning.generation import well_formed_share
 
     of_users = [(u, int(n) - 1) for u, n in enumerate(job.dataset.split.n_train) if n > 1]
-    n_users = min(job.generated_items // 2, len(of_users))
-    n_items = min(job.generated_items - n_users, job.dataset.n_items)
+    n_users = min(job.free_answers // 2, len(of_users))
+    n_items = min(job.free_answers - n_users, job.dataset.n_items)
     if n_items == 0:
         return {}
     model.eval()

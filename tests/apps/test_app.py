@@ -247,7 +247,7 @@ def test_an_item_is_shown_through_the_encoder_when_asked(
     assert "Direct view" in text_of(app)
     explainer = Explainer.open(finished.root)
     item = int(explainer.contributions(0).top(1, explainer.seen(0))[0])
-    app.segmented_control(key="view").set_value("through the encoder").run()
+    app.segmented_control(key="item view").set_value("through the encoder").run()
     assert not app.exception and not app.error
     for sentence in encoder_answer(explainer, 0, item)["sentences"]:
         assert sentence in text_of(app)

@@ -7,6 +7,7 @@ import hashlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -188,3 +189,32 @@ def test_what_cannot_be_known_wants_a_name(task: Any, because: str) -> None:
     task.name = "mine/1"
     assert identity(task) == "mine/1"
     del task.name
+
+
+def test_a_module_of_ones_own_counts_by_what_stands_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read through the module or taken from it inside the task: a change there is a change of the task."""
+    import importlib
+    import sys
+
+    helpers = tmp_path / "own_helpers.py"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    tasks = tmp_path / "own_tasks.py"
+    tasks.write_text(
+        "import own_helpers\n"
+        "def through(scores):\n    return own_helpers.loss(scores)\n"
+        "def inside(scores):\n    from own_helpers import loss\n    return loss(scores)\n"
+    )
+    found = []
+    for margin in (1, 2, 1):
+        helpers.write_text(f"def loss(scores):\n    return scores * {margin}\n")
+        for name in ("own_helpers", "own_tasks"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        module = importlib.import_module("own_tasks")
+        found.append([identity(module.through), identity(module.inside)])
+    for name in ("own_helpers", "own_tasks"):
+        sys.modules.pop(name, None)
+    for one, two, three in zip(*found, strict=True):
+        assert one == three != two

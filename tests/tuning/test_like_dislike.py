@@ -65,7 +65,7 @@ def run(
 ) -> Path:
     scores = score_items(model, shop, attributes)
     scores = scores if value is None else replace(scores, item_value=value)
-    return tune(model, shop, attributes, config, OPTIONS, out, item_scores=scores, seed=0, generated_items=0)
+    return tune(model, shop, attributes, config, OPTIONS, out, item_scores=scores, seed=0, free_answers=0)
 
 
 def likes_above_dislikes(

@@ -51,7 +51,7 @@ def run(
 ) -> dict[str, torch.Tensor]:
     scores = score_items(model, dataset, attributes)
     adapter = tune(
-        model, dataset, attributes, config, OPTIONS, out, item_scores=scores, seed=0, generated_items=0
+        model, dataset, attributes, config, OPTIONS, out, item_scores=scores, seed=0, free_answers=0
     )
     return {k: v.clone() for k, v in load_file(adapter / "adapter_model.safetensors").items()}
 

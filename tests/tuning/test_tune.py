@@ -49,7 +49,7 @@ def run(
 ) -> Path:
     scores = scores or score_items(model, dataset, attributes)
     return tune(
-        model, dataset, attributes, config, OPTIONS, out, item_scores=scores, seed=seed, generated_items=2
+        model, dataset, attributes, config, OPTIONS, out, item_scores=scores, seed=seed, free_answers=2
     )
 
 
@@ -270,7 +270,7 @@ def test_free_answers_are_counted_by_kind_and_beside_the_untuned_models(
     monkeypatch.setattr("guided_refine.tuning.generation.well_formed_share", share)
     scores = score_items(tiny, dataset, attributes)
     short = tune_config.model_copy(update={"steps": 1})
-    tune(tiny, dataset, attributes, short, OPTIONS, tmp_path, item_scores=scores, seed=0, generated_items=40)
+    tune(tiny, dataset, attributes, short, OPTIONS, tmp_path, item_scores=scores, seed=0, free_answers=40)
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["answers_written"] == 40
     got = {k.removeprefix("well_formed"): v for k, v in report.items() if k.startswith("well_formed")}
@@ -409,7 +409,7 @@ def test_a_task_of_other_values_is_tuned_anew(
     tiny: LanguageModel, dataset: Dataset, attributes: AttributeSet, tune_config: TuneConfig, tmp_path: Path
 ) -> None:
     short = tune_config.model_copy(update={"steps": 1, "micro_batch_size": 3})
-    given = {"item_scores": score_items(tiny, dataset, attributes), "seed": 0, "generated_items": 0}
+    given = {"item_scores": score_items(tiny, dataset, attributes), "seed": 0, "free_answers": 0}
     told = []
     for by in (0.5, 0.5, 2.0):
         task = functools.partial(scaled, by=by)
@@ -423,7 +423,7 @@ def test_a_task_of_ones_own_is_tuned_and_named(
     tiny: LanguageModel, dataset: Dataset, attributes: AttributeSet, tune_config: TuneConfig, tmp_path: Path
 ) -> None:
     short = tune_config.model_copy(update={"steps": 1, "micro_batch_size": 3})
-    given = {"item_scores": score_items(tiny, dataset, attributes), "seed": 0, "generated_items": 0}
+    given = {"item_scores": score_items(tiny, dataset, attributes), "seed": 0, "free_answers": 0}
     tune(tiny, dataset, attributes, short, OPTIONS, tmp_path / "a", task=margin, **given)
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
     assert manifest["made_from"]["task"].startswith(f"{margin.__module__}.margin:")

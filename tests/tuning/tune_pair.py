@@ -64,7 +64,7 @@ def main() -> None:
         out / "tuning",
         item_scores=score_items(model, shop, attributes),
         seed=0,
-        generated_items=0,
+        free_answers=0,
     )
 
 
