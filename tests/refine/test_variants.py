@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from synthetic import random_dataset, random_scores
@@ -69,7 +70,9 @@ def test_every_variant_trains_scores_and_survives_a_round_trip(
     users = np.arange(dataset.n_users)
     got = model.score(users, "test", dataset)
     assert np.isfinite(got).all() and np.array_equal(loaded.score(users, "test", dataset), got)
-    assert loaded.recommend_for_history(["i1"]).equals(model.recommend_for_history(["i1"]))
+    lists = [m.recommend_for_history(["i1"]) for m in (loaded, model)]
+    # Products of a single row are rounded otherwise where its memory begins at another place, on some processors.
+    pd.testing.assert_frame_equal(*lists, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["gru4rec", "gru4rec_parallel", "bert4rec"])
