@@ -61,27 +61,27 @@ def test_keys_of_other_tasks_are_refused() -> None:
     assert TuneConfig(task="like_dislike", like_threshold=4.0).like_threshold == 4.0
 
 
-@pytest.mark.parametrize("digits", ["soft", "hard"])
-def test_a_run_tunes_on_what_its_base_leaves_open(tiny_folder: Path, tmp_path: Path, digits: str) -> None:
-    """A run that keeps hard digits is tuned by soft ones too: they fix the scale that the objective reads in."""
-    attributes = make_attributes()
-    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(attributes.model_dump(mode="json")), encoding="utf-8")
-    folder = make_run(
+def run_until_base(llm: Path, tmp_path: Path, tune: dict[str, object], **options: object) -> RunFolder:
+    """A run of a toy shop whose base is trained and which is to be tuned."""
+    definitions = make_attributes().model_dump(mode="json")
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(definitions), encoding="utf-8")
+    lengths = {"text_tokens": 24, "event_tokens": 8, "history_events": 4}
+    return make_run(
         tmp_path / "run",
         tmp_path / "source",
         until="base",
         attributes=str(tmp_path / "toy.yaml"),
-        llm=str(tiny_folder),
-        llm_options={
-            "device": "cpu",
-            "dtype": "float32",
-            "text_tokens": 24,
-            "event_tokens": 8,
-            "history_events": 4,
-            "digits": digits,
-        },
-        tune={"task": "base_recommender", "steps": 2, "batch_size": 4, "negatives": 6, "dropout": 0},
+        llm=str(llm),
+        llm_options={"device": "cpu", "dtype": "float32", **lengths, **options},
+        tune=tune,
     )
+
+
+@pytest.mark.parametrize("digits", ["soft", "hard"])
+def test_a_run_tunes_on_what_its_base_leaves_open(tiny_folder: Path, tmp_path: Path, digits: str) -> None:
+    """A run that keeps hard digits is tuned by soft ones too: they fix the scale that the objective reads in."""
+    tune = {"task": "base_recommender", "steps": 2, "batch_size": 4, "negatives": 6, "dropout": 0}
+    folder = run_until_base(tiny_folder, tmp_path, tune, digits=digits)
     plan = Plan(folder.config(), folder, tmp_path, strict=False)
     files = tune_run(plan, run_dataset(plan), plan.tune_base, Progress(quiet=True))
     assert folder.adapter / "adapter_model.safetensors" in files
@@ -106,23 +106,8 @@ def test_a_run_tunes_on_what_its_base_leaves_open(tiny_folder: Path, tmp_path: P
 
 @pytest.mark.parametrize("side", ["user", "item"])
 def test_the_side_that_is_not_tuned_keeps_its_scores(side: str, tiny_folder: Path, tmp_path: Path) -> None:
-    attributes = make_attributes()
-    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(attributes.model_dump(mode="json")), encoding="utf-8")
-    folder = make_run(
-        tmp_path / "run",
-        tmp_path / "source",
-        until="base",
-        attributes=str(tmp_path / "toy.yaml"),
-        llm=str(tiny_folder),
-        llm_options={
-            "device": "cpu",
-            "dtype": "float32",
-            "text_tokens": 24,
-            "event_tokens": 8,
-            "history_events": 4,
-        },
-        tune={"side": side, "steps": 2, "batch_size": 4, "negatives": 6, "learning_rate": 0.01},
-    )
+    tune = {"side": side, "steps": 2, "batch_size": 4, "negatives": 6, "learning_rate": 0.01}
+    folder = run_until_base(tiny_folder, tmp_path, tune)
     plan = Plan(folder.config(), folder, tmp_path, strict=False)
     Stages(plan, tests=False).tune()
     scores = run_scores(plan, run_dataset(plan))
