@@ -1,8 +1,8 @@
 """Scoring items by slots, against what else one could do with the same model, texts and definitions.
 
-Four peers: the model's own `generate()` writing the lines of the answer, with the part before the text read once or with
-every prompt; the same held to such lines by outlines-core; and one ordinary prompt per item and attribute. Every side
-runs at its best batch size. Without `llm` the model has the shape of Qwen3 and random weights: what is measured then is
+Five peers: the model's own `generate()` writing the lines of the answer, and one ordinary prompt per item and attribute,
+both with the part before the text read once or with every prompt; and `generate()` held to such lines by outlines-core.
+Every side runs at its best batch size; whole prompts at that of the same with the part read once. Without `llm` the model has the shape of Qwen3 and random weights: what is measured then is
 work, not meaning.
 """
 
@@ -45,7 +45,7 @@ T = TypeVar("T")
 FILES = ("scoring.png", "scoring.md", "scoring.json")
 FORMULA = (
     "FLOP = 2 x parameters beside embeddings and output head x tokens read or written; attention's own products are not "
-    "counted"
+    "counted, and the last layer's feed-forward part, which slots leave out for all but their last tokens, is"
 )
 NO_OUTLINES = (
     "outlines is not installed, so structured generation is not measured; pip install 'guided-refine[bench]'"
@@ -168,7 +168,19 @@ def peers(task: Task) -> list[Peer]:
             None,
             like="generate",
         ),
-        Peer("single", "one prompt per item and attribute", SinglePrompts(task), 5.0),
+        Peer(
+            "single",
+            "one prompt per attribute, shared prefix cached",
+            SinglePrompts(task, cached=True),
+            5.0,
+        ),
+        Peer(
+            "single_whole",
+            "one prompt per attribute, every prompt whole",
+            SinglePrompts(task, cached=False),
+            None,
+            like="single",
+        ),
     ]
     if find_spec("outlines_core") is not None:
         side = Written(task, cached=True, constrained=True)
@@ -192,7 +204,7 @@ def _measure(
 ) -> tuple[list[Peer], dict[str, _Best], bool, float]:
     """Every side at every batch size, then all sides in turn at their best."""
     compared = peers(task)
-    if len(compared) < 4:
+    if len(compared) < 5:
         progress.log(NO_OUTLINES)
     sides: dict[str, Side] = {"slots": Slots(task), **{peer.name: peer.side for peer in compared}}
     best = {name: _Best() for name in sides}

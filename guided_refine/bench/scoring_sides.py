@@ -108,15 +108,22 @@ def alone_by_slots(task: Task, size: int) -> np.ndarray:
 
 
 class SinglePrompts:
-    """One ordinary prompt per text and attribute, in batches; what is before the text is read once per attribute."""
+    """One ordinary prompt per text and attribute, in batches.
 
-    def __init__(self, task: Task) -> None:
+    `cached`: what is before the text is read once per attribute and its keys and values are shared, else with every
+    prompt.
+    """
+
+    def __init__(self, task: Task, *, cached: bool) -> None:
         plan = task.plan
+        self._cached = cached
         self._prefixes = [[*plan.head, *definition, *plan.opening] for definition in plan.definitions]
-        self._kept: list[Any] = []
+        self._kept: list[Any] = [None] * len(self._prefixes)
 
     def prepare(self, task: Task) -> int:
-        """Instructions, one definition and opening, for each attribute."""
+        """Instructions, one definition and opening, for each attribute, where they are shared."""
+        if not self._cached:
+            return 0
         self._kept = [_encoded(task, prefix) for prefix in self._prefixes]
         return sum(map(len, self._prefixes))
 
@@ -130,11 +137,12 @@ class SinglePrompts:
         for index, (prefix, slot) in enumerate(zip(self._prefixes, task.plan.slots, strict=True)):
             for some in task.batches(size):
                 rows = [[*task.texts[i], *slot] for i in some]
-                tokens += sum(map(len, rows))
+                tokens += sum(map(len, rows)) + (0 if self._cached else len(prefix) * len(rows))
                 ids, seen, cache = _left_padded(task, prefix, self._kept[index], rows)
-                positions = (seen.cumsum(-1) - 1).clamp_min(0)[:, len(prefix) :]
+                known = len(prefix) if self._cached else 0
+                positions = (seen.cumsum(-1) - 1).clamp_min(0)[:, known:]
                 logits = task.model(
-                    input_ids=ids[:, len(prefix) :],
+                    input_ids=ids[:, known:],
                     attention_mask=seen,
                     position_ids=positions,
                     past_key_values=cache,

@@ -2,7 +2,8 @@
 
 With a mask, every token is multiplied with the keys of every definition, most of which are then hidden, and the
 shared prefix is copied for each text of a batch. Here a text attends over (shared prefix, itself) and a slot over
-(shared prefix, its definition, the text before its read, itself), with one copy of the prefix for the whole batch.
+(shared prefix, its definition, the text before its read, itself), with one copy of the prefix for the whole batch. On
+a processor and without gradients torch's fused attention does it, which never writes the weights down.
 The numbers are those of the mask; `SlotReader` compares the two before it relies on this.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,14 +25,14 @@ NAME = "guided_refine_slots"
 class PrefixBlocks:
     """One layer's keys and values of what is encoded once.
 
-    `keys`, `values`: (1, heads, shared, dim), instructions and opening. `definition_keys`, `definition_values`:
-    (heads, attributes, longest definition, dim).
+    `keys`, `values`: (1, heads, shared, dim), instructions and opening. `attribute_keys`, `attribute_values`: (attributes,
+    heads, shared + longest definition, dim), the same and each attribute's definition behind it.
     """
 
     keys: torch.Tensor
     values: torch.Tensor
-    definition_keys: torch.Tensor
-    definition_values: torch.Tensor
+    attribute_keys: torch.Tensor
+    attribute_values: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class SlotBlocks:
 
     `slot_index` (attributes, longest slot): places within one read's slots, 0 where a slot is shorter; `slot_places`:
     the same cells without the empty ones, as flat indices. The biases are 0 where visible and -inf elsewhere:
-    `text_bias` (text, shared + text), `definition_bias` (attributes, 1, longest definition), `read_bias`
-    (batch, 1, 1, reads, 1, 1, text), `own_bias` (longest slot, longest slot).
+    `text_bias` (text, shared + text), `attribute_bias` (attributes, 1, 1, shared + longest definition), `slot_bias`
+    (batch, 1, slots of all reads, text + slots of all reads).
     """
 
     layers: list[PrefixBlocks]
@@ -49,9 +51,8 @@ class SlotBlocks:
     slot_index: torch.Tensor
     slot_places: torch.Tensor
     text_bias: torch.Tensor
-    definition_bias: torch.Tensor
-    read_bias: torch.Tensor
-    own_bias: torch.Tensor
+    attribute_bias: torch.Tensor
+    slot_bias: torch.Tensor
 
 
 def attend(
@@ -77,16 +78,13 @@ def attend(
     # Query heads that share a key head lie behind each other, so nothing is repeated.
     grouped = query.view(batch, key.shape[1], heads // key.shape[1], rows, width)
     cut = slot_blocks.text
-    parts = []
+    out = query.new_empty(batch, rows, key.shape[1], heads // key.shape[1], width)
     if cut:
-        parts.append(
-            _texts(
-                grouped[..., :cut, :], key[:, :, :cut], value[:, :, :cut], layer, slot_blocks, scale, dropout
-            )
-        )
-    parts.append(_slots(grouped[..., cut:, :], key, value, layer, slot_blocks, scale, dropout))
-    out = torch.cat(parts, dim=3) if len(parts) > 1 else parts[0]
-    return out.reshape(batch, heads, rows, width).transpose(1, 2).contiguous(), None
+        texts = _texts(grouped[..., :cut, :], key, value, layer, slot_blocks, scale, dropout)
+        out[:, :cut] = texts.permute(0, 3, 1, 2, 4)
+    slots = _slots(grouped[..., cut:, :], key, value, layer, slot_blocks, scale, dropout)
+    out[:, cut:] = slots.permute(0, 3, 1, 2, 4)
+    return out.view(batch, rows, heads, width), None
 
 
 def _texts(
@@ -99,8 +97,8 @@ def _texts(
     dropout: float,
 ) -> torch.Tensor:
     batch, heads, groups, text, width = query.shape
-    keys = torch.cat([layer.keys.expand(batch, -1, -1, -1), key], dim=2)
-    values = torch.cat([layer.values.expand(batch, -1, -1, -1), value], dim=2)
+    keys = torch.cat([layer.keys.expand(batch, -1, -1, -1), key[:, :, :text]], dim=2)
+    values = torch.cat([layer.values.expand(batch, -1, -1, -1), value[:, :, :text]], dim=2)
     out = functional.scaled_dot_product_attention(
         query.reshape(batch, heads, groups * text, width),
         keys,
@@ -121,46 +119,62 @@ def _slots(
     scale: float,
     dropout: float,
 ) -> torch.Tensor:
-    """b batch, h key heads, g query heads of each, r reads, m attributes, s slot tokens, d dim."""
+    """b batch, h key heads, g query heads of each, r reads, m attributes, s slot tokens, d dim.
+
+    What all texts share and what belongs to one text are attended to apart, so that the former is not copied for each
+    text; the two are then weighted as one softmax over both would.
+    """
     b, h, g, _, d = query.shape
     r, (m, s) = blocks.reads, blocks.slot_index.shape
-    text_keys, text_values = key[:, :, : blocks.text], value[:, :, : blocks.text]
-
-    def cells(x: torch.Tensor) -> torch.Tensor:
-        """(..., reads * slot tokens, dim) to (..., r, m, s, d)."""
-        return x.unflatten(-2, (r, -1))[..., blocks.slot_index, :]
-
-    slot = cells(query) * scale
-    own_keys, own_values = cells(key[:, :, blocks.text :]), cells(value[:, :, blocks.text :])
-    flat = slot.reshape(b, h, g * r * m * s, d)
-    by_attribute = slot.permute(1, 4, 0, 2, 3, 5, 6).reshape(h, m, b * g * r * s, d)
-
-    def as_cells(x: torch.Tensor) -> torch.Tensor:
-        return x.view(b, h, g, r, m, s, -1)
-
-    def from_attribute(x: torch.Tensor) -> torch.Tensor:
-        return x.view(h, m, b, g, r, s, -1).permute(2, 0, 3, 4, 1, 5, 6)
-
-    shared = as_cells(flat @ layer.keys.transpose(-1, -2))
-    definition = from_attribute(
-        by_attribute @ layer.definition_keys.transpose(-1, -2) + blocks.definition_bias
+    attention = _fused if _can_be_fused(query, dropout) else partial(_plain, dropout=dropout)
+    cells = query.unflatten(3, (r, -1))[..., blocks.slot_index, :]
+    by_attribute = cells.permute(4, 1, 0, 2, 3, 5, 6).reshape(m, h, b * g * r * s, d)
+    shared, of_shared = attention(
+        by_attribute, layer.attribute_keys, layer.attribute_values, blocks.attribute_bias, scale
     )
-    text = as_cells(flat @ text_keys.transpose(-1, -2)) + blocks.read_bias
-    own = slot @ own_keys.unsqueeze(2).transpose(-1, -2) + blocks.own_bias
-    scores = torch.cat([shared, definition, text, own], dim=-1)
-    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+
+    def as_rows(x: torch.Tensor) -> torch.Tensor:
+        """(m, h, b * g * r * s, ...) to (b, h, g, rows, ...)."""
+        x = x.unflatten(2, (b, g, r, s)).transpose(0, 2).transpose(2, 3).transpose(3, 4)
+        return x.flatten(4, 5)[:, :, :, :, blocks.slot_places].flatten(3, 4)
+
+    # One group of heads at a time, so that keys and values need not be repeated for each.
+    apart = [attention(rows, key, value, blocks.slot_bias, scale) for rows in query.unbind(2)]
+    own, of_own = (torch.stack(parts, dim=2) for parts in zip(*apart, strict=True))
+    share = torch.sigmoid(as_rows(of_shared) - of_own).to(query.dtype).unsqueeze(-1)
+    return torch.lerp(own, as_rows(shared), share)
+
+
+def _can_be_fused(query: torch.Tensor, dropout: float) -> bool:
+    # The fused product hands no gradients on to the sums of exponentials, which weight its two parts.
+    return query.device.type == "cpu" and not torch.is_grad_enabled() and not dropout
+
+
+def _fused(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`_plain` without ever holding the weights."""
+    out, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        query, key, value, attn_mask=bias, scale=scale
+    )
+    return out, total
+
+
+def _plain(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    bias: torch.Tensor,
+    scale: float,
+    dropout: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention, and the log of each row's sum of exponentials (batch, heads, rows)."""
+    scores = ((query * scale) @ key.transpose(-1, -2) + bias).float()
+    total = torch.logsumexp(scores, dim=-1)
+    weights = (scores - total.unsqueeze(-1)).exp().to(value.dtype)
     if dropout:
         weights = functional.dropout(weights, dropout)
-    of_shared, of_definition, of_text, of_own = weights.split(
-        [shared.shape[-1], definition.shape[-1], text.shape[-1], s], dim=-1
-    )
-    out = as_cells(of_shared.reshape(b, h, g * r * m * s, -1) @ layer.values)
-    out = out + as_cells(of_text.reshape(b, h, g * r * m * s, -1) @ text_values)
-    out = out + from_attribute(
-        of_definition.permute(1, 4, 0, 2, 3, 5, 6).reshape(h, m, b * g * r * s, -1) @ layer.definition_values
-    )
-    out = out + of_own @ own_values.unsqueeze(2)
-    return out.flatten(-3, -2)[..., blocks.slot_places, :].flatten(3, 4)
+    return weights @ value, total
 
 
 @contextmanager

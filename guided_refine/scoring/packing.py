@@ -64,12 +64,15 @@ class Layout:
     def split_prefix(self, keys: torch.Tensor, values: torch.Tensor) -> PrefixBlocks:
         """Keys and values (1, heads, prefix, dim) of one layer, sorted into shared ones and definitions."""
         shared = self._shared[0]
-        return PrefixBlocks(
-            keys[:, :, shared],
-            values[:, :, shared],
-            keys[0][:, self._definition_index],
-            values[0][:, self._definition_index],
-        )
+
+        def parts(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            for_all = x[:, :, shared]
+            definitions = x[0][:, self._definition_index].transpose(0, 1)
+            everywhere = for_all.expand(len(definitions), -1, -1, -1)
+            return for_all, torch.cat([everywhere, definitions], dim=2)
+
+        (all_keys, attribute_keys), (all_values, attribute_values) = parts(keys), parts(values)
+        return PrefixBlocks(all_keys, all_values, attribute_keys, attribute_values)
 
     def pack(self, texts: Sequence[Sequence[int]], reads: Sequence[Sequence[int]]) -> Packed:
         """Rows for `texts` with slots hanging after the given numbers of tokens."""
@@ -94,32 +97,32 @@ class Layout:
     def mask(self, packed: Packed) -> torch.Tensor:
         """Additive mask (batch, 1, q, prefix + q) for a pass over a cache that holds the prefix."""
         b, q = packed.ids.shape
-        t, r, p, s = packed.text, packed.at.shape[1], len(self.prefix_ids), len(self._slot_ids)
+        t, r, p = packed.text, packed.at.shape[1], len(self.prefix_ids)
         sees = torch.zeros(b, q, p + q, dtype=torch.bool, device=self._device)
         sees[:, :t, :p] = self._shared
         own_definition = self._slot_owner.unsqueeze(1) == self._owner.unsqueeze(0)
         sees[:, t:, :p] = (self._shared | own_definition).repeat(r, 1)
         # Texts are padded on the right, so causality alone hides padding from every real token.
         sees[:, :t, p : p + t] = self._causal(t)
-        sees[:, t:, p : p + t] = self._before(packed).repeat_interleave(s, dim=1)
-        own_slot = (self._slot_owner.unsqueeze(1) == self._slot_owner.unsqueeze(0)) & self._causal(s)
-        sees[:, t:, p + t :] = torch.block_diag(*[own_slot] * r).bool()
+        sees[:, t:, p:] = self._slots_see(packed)
         return self._additive(sees)
 
     def blocks(self, packed: Packed, layers: list[PrefixBlocks]) -> SlotBlocks:
         """The same visibility for `guided_refine.scoring.block_attention`."""
-        shared = int(self._shared.sum())
-        text = torch.ones(packed.text, shared, dtype=torch.bool, device=self._device)
+        t, shared = packed.text, int(self._shared.sum())
+        text = torch.ones(t, shared, dtype=torch.bool, device=self._device)
+        attributes = len(self._definition_cells)
+        sees_shared = torch.ones(attributes, shared, dtype=torch.bool, device=self._device)
+        sees_definition = torch.cat([sees_shared, self._definition_cells], dim=1)
         return SlotBlocks(
             layers=layers,
-            text=packed.text,
+            text=t,
             reads=packed.at.shape[1],
             slot_index=self._slot_index,
             slot_places=self._slot_cells.flatten().nonzero().squeeze(-1),
-            text_bias=self._bias(torch.cat([text, self._causal(packed.text)], dim=1)),
-            definition_bias=self._bias(self._definition_cells).unsqueeze(1),
-            read_bias=self._bias(self._before(packed))[:, None, None, :, None, None, :],
-            own_bias=self._bias(self._causal(self._slot_index.shape[1])),
+            text_bias=self._bias(torch.cat([text, self._causal(t)], dim=1)),
+            attribute_bias=self._bias(sees_definition)[:, None, None, :],
+            slot_bias=self._bias(self._slots_see(packed)).unsqueeze(1),
         )
 
     # ------------------------------------------------------------------ small pieces
@@ -128,9 +131,13 @@ class Layout:
     def _shared(self) -> torch.Tensor:
         return (self._owner == -1).unsqueeze(0)
 
-    def _before(self, packed: Packed) -> torch.Tensor:
-        """(batch, reads, text): text tokens that a read may see."""
-        return torch.arange(packed.text, device=self._device) < packed.at.unsqueeze(-1)
+    def _slots_see(self, packed: Packed) -> torch.Tensor:
+        """(batch, slots of all reads, text + slots of all reads): the text before the read, and themselves."""
+        r, s = packed.at.shape[1], len(self._slot_ids)
+        before = torch.arange(packed.text, device=self._device) < packed.at.unsqueeze(-1)
+        own = (self._slot_owner.unsqueeze(1) == self._slot_owner.unsqueeze(0)) & self._causal(s)
+        itself = torch.block_diag(*[own] * r).bool().expand(len(before), -1, -1)
+        return torch.cat([before.repeat_interleave(s, dim=1), itself], dim=2)
 
     def _long(self, values: list[int]) -> torch.Tensor:
         return torch.tensor(values, dtype=torch.long, device=self._device)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +25,7 @@ import torch
 
 from guided_refine.errors import InputError
 from guided_refine.scoring.block_attention import PrefixBlocks, block_attention
+from guided_refine.scoring.last_layer import only_rows
 from guided_refine.scoring.one_by_one import LastLogits, LastStates, read_one_by_one
 from guided_refine.scoring.packing import Layout, Packed
 from guided_refine.scoring.sliding import Windows
@@ -208,7 +209,7 @@ class SlotReader:
         """States (slots asked for, dim) of the slots' last tokens."""
         prefix = self._prefix()
         if way == "blocks":
-            with block_attention(self._config):
+            with block_attention(self._config), self._short_of(packed):
                 output = self._decoder(
                     input_ids=packed.ids,
                     position_ids=packed.positions,
@@ -234,6 +235,14 @@ class SlotReader:
                 use_cache=True,
             )
         return output.last_hidden_state.flatten(0, 1)[packed.ends]
+
+    def _short_of(self, packed: Packed) -> AbstractContextManager[None]:
+        # With gradients a layer may be computed again, when nothing says any more which rows are wanted.
+        return (
+            nullcontext()
+            if torch.is_grad_enabled()
+            else only_rows(self._decoder, packed.ends, packed.ids.shape)
+        )
 
     def _prefix(self) -> Prefix:
         if not torch.is_grad_enabled():

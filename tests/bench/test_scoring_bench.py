@@ -28,7 +28,13 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]]
 
 
 def test_rows_keep_the_contract(rows: tuple[list[dict[str, Any]], Path]) -> None:
-    assert [row["side"] for row in rows[0]] == ["generate", "generate_whole", "single", "structured"]
+    assert [row["side"] for row in rows[0]] == [
+        "generate",
+        "generate_whole",
+        "single",
+        "single_whole",
+        "structured",
+    ]
     for row in rows[0]:
         assert {
             "name",
@@ -54,22 +60,24 @@ def test_rows_keep_the_contract(rows: tuple[list[dict[str, Any]], Path]) -> None
 def test_plot_table_and_json_are_written(rows: tuple[list[dict[str, Any]], Path]) -> None:
     assert sorted(p.name for p in rows[1].iterdir()) == sorted(FILES)
     assert read_json(rows[1] / "scoring.json") == rows[0]
-    assert "one prompt per item and attribute" in (rows[1] / "scoring.md").read_text()
+    assert "one prompt per attribute" in (rows[1] / "scoring.md").read_text()
 
 
 def test_scores_do_not_depend_on_the_batch_size(task: Task) -> None:
     with torch.no_grad():
-        for side in (Slots(task), SinglePrompts(task), Written(task, cached=True, constrained=True)):
+        whole, shared = (SinglePrompts(task, cached=cached) for cached in (False, True))
+        for side in (Slots(task), whole, shared, Written(task, cached=True, constrained=True)):
             side.prepare(task)
             one, all_at_once = side(task, 1), side(task, 4)
             np.testing.assert_allclose(one.scores, all_at_once.scores, atol=1e-4)
             assert one.tokens == all_at_once.tokens
 
 
-def test_single_prompts_are_the_ordinary_prompts(task: Task) -> None:
+@pytest.mark.parametrize("cached", [True, False])
+def test_single_prompts_are_the_ordinary_prompts(task: Task, cached: bool) -> None:
     plan = task.plan
     with torch.no_grad():
-        side = SinglePrompts(task)
+        side = SinglePrompts(task, cached=cached)
         once, found = side.prepare(task), side(task, 4)
         for row, text in enumerate(task.texts):
             for a in range(len(plan.names)):
@@ -78,7 +86,8 @@ def test_single_prompts_are_the_ordinary_prompts(task: Task) -> None:
                 assert found.scores[row, a] == pytest.approx(float(soft_scores(logits)[0]), abs=1e-4)
     single = sum(len(t) + len(s) for t in task.texts for s in plan.slots)
     prefixes = sum(len(plan.head) + len(d) + len(plan.opening) for d in plan.definitions)
-    assert (found.tokens, once) == (single, prefixes)
+    expected = (single, prefixes) if cached else (single + len(task.texts) * prefixes, 0)
+    assert (found.tokens, once) == expected
 
 
 def test_a_cached_prefix_changes_nothing_that_is_written(task: Task) -> None:

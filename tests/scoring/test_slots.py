@@ -271,6 +271,22 @@ def test_gradients_equal_those_of_the_oracle(plan: PromptPlan, texts: list[list[
         torch.testing.assert_close(packed[name], weight.grad, atol=1e-3, rtol=1e-3, msg=name)
 
 
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gpt2", "gpt_neox"])
+def test_a_read_with_gradients_equals_one_without(
+    family: str, plan: PromptPlan, texts: list[list[int]]
+) -> None:
+    """The two go different ways: only without gradients is the fused attention taken."""
+    model = tiny_model(family, 512)
+    reads = [[1, 4, len(texts[0])], [0], [len(texts[2]), 2]]
+    reader = SlotReader(model, plan)
+    with_gradients = reader.digit_logits(texts, reads)
+    with torch.no_grad():
+        without = reader.digit_logits(texts, reads)
+    assert reader._way == "blocks"
+    assert with_gradients.logits.requires_grad
+    torch.testing.assert_close(without.logits, with_gradients.logits, atol=1e-5, rtol=1e-5)
+
+
 def test_the_kept_prefix_is_forgotten_on_clear(plan: PromptPlan, texts: list[list[int]]) -> None:
     model = tiny_model("llama", 512)
     reader = SlotReader(model, plan)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RECIPE_VERSION", "train_builtin"]
 
-RECIPE_VERSION = 4
+RECIPE_VERSION = 5
 """Raised with every change after which the same catalog gives another model."""
 
 

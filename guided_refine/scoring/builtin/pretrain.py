@@ -27,7 +27,13 @@ from guided_refine.scoring.builtin.teacher import WeakLabels, digit_distribution
 from guided_refine.scoring.builtin.teachers import Teacher, Words, choose_teacher
 from guided_refine.scoring.builtin.tokenizer import train_tokenizer
 from guided_refine.scoring.histories import event_text
-from guided_refine.scoring.prompt import PROMPT_VERSION, build_prompt, generation_lines, tokenise_texts
+from guided_refine.scoring.prompt import (
+    PROMPT_VERSION,
+    PromptPlan,
+    build_prompt,
+    generation_lines,
+    tokenise_texts,
+)
 from guided_refine.scoring.slots import SlotReader
 
 if TYPE_CHECKING:
@@ -221,7 +227,10 @@ class _Training:
             values += [self.curriculum.taste_value(history, p) for p in points]
         value = np.stack(values)
         labels = WeakLabels(value, np.ones_like(value))
-        return self._slot_loss(self.readers["user", step.definitions], texts, reads, labels)
+        reader = self.readers["user", step.definitions]
+        ends_at = np.cumsum([len(points) for points in step.reads]) - 1
+        lines = self._template_loss(reader.plan, texts, value[ends_at])
+        return self._slot_loss(reader, texts, reads, labels) + _TEMPLATE_WEIGHT * lines
 
     def _slot_loss(
         self,
@@ -239,20 +248,25 @@ class _Training:
         return (weight * each).sum() / weight.sum().clamp_min(1e-6) - _INSIDE_WEIGHT * answer.inside.mean()
 
     def _text_loss(self, step: Step) -> torch.Tensor:
-        """Next-token loss on texts, and on the template's lines behind the prompt that asks for them."""
+        """Next-token loss on texts, and on whole answers about them."""
         start = self.tokenizer.bos_token_id
-        rows = [[start, *ids] for ids in self._ids(step.texts)]
-        asked = [list(range(1, len(row))) for row in rows]
-        loss = self._causal(rows, asked)
+        texts = self._ids(step.texts)
+        loss = self._causal([[start, *ids] for ids in texts], [list(range(1, len(ids) + 1)) for ids in texts])
+        plan = self.readers["item", step.definitions].plan
+        lines = self._template_loss(plan, texts, self.labels.value[step.items])
+        return _TEXT_WEIGHT * loss + _TEMPLATE_WEIGHT * lines
+
+    def _template_loss(self, plan: PromptPlan, texts: list[list[int]], value: np.ndarray) -> torch.Tensor:
+        """Next-token loss on the template's lines behind the prompt that asks for them, for the first few texts."""
         # Definitions make the prompt long, so few rows have them.
-        plan, count = self.readers["item", step.definitions].plan, 1 if step.definitions else _TEMPLATES
-        digits = np.rint(1 + 8 * self.labels.value[step.items]).astype(int)
+        count = 1 if any(plan.definitions) else _TEMPLATES
+        digits = np.rint(1 + 8 * value[:count]).astype(int)
         lines = [
-            generation_lines(plan, text[1:], row.tolist(), limit=_CONTEXT)
-            for text, row in zip(rows[:count], digits[:count], strict=True)
+            generation_lines(plan, text, row.tolist(), limit=_CONTEXT)
+            for text, row in zip(texts[:count], digits, strict=True)
         ]
         asked = [list(range(g.prompt_length, len(g.ids))) for g in lines]
-        return _TEXT_WEIGHT * loss + _TEMPLATE_WEIGHT * self._causal([g.ids for g in lines], asked)
+        return self._causal([g.ids for g in lines], asked)
 
     def _causal(self, rows: list[list[int]], asked: list[list[int]]) -> torch.Tensor:
         """Mean next-token loss at the places `asked` (indices of predicted tokens) of right-padded rows."""

@@ -14,6 +14,7 @@ from guided_refine.scoring.builtin import pretrain
 from guided_refine.scoring.builtin.folder import Checkpoint
 from guided_refine.scoring.prompt import build_prompt, tokenise_texts
 from guided_refine.scoring.slots import SlotReader, soft_scores
+from guided_refine.tuning.generation import well_formed_share
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_the_callers_random_state_is_untouched(tmp_path: Path) -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_it_learns_to_read_items_and_histories(tmp_path: Path) -> None:
+def test_it_learns_to_read_and_to_answer_about_items_and_histories(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     texts, funny = catalog(n=120)
@@ -120,7 +121,8 @@ def test_it_learns_to_read_items_and_histories(tmp_path: Path) -> None:
     model, tokenizer = AutoModelForCausalLM.from_pretrained(out).eval(), AutoTokenizer.from_pretrained(out)
     with torch.no_grad():
         reader = SlotReader(model, build_prompt(tokenizer, attributes(), "item"))
-        read = reader.digit_logits([ids for ids, _ in tokenise_texts(tokenizer, texts, 32)], inside=True)
+        read_texts = [ids for ids, _ in tokenise_texts(tokenizer, texts, 32)]
+        read = reader.digit_logits(read_texts, inside=True)
         value = soft_scores(read.logits)[0][:, 0].numpy()
         assert auc(value, funny) > 0.8
         assert read.inside is not None and read.inside.exp().mean() > 0.5
@@ -131,6 +133,8 @@ def test_it_learns_to_read_items_and_histories(tmp_path: Path) -> None:
         histories = [rng.choice(np.flatnonzero(funny == k), size=4, replace=False) for k in kind]
         rows = [[t for i in h for t in [*events[i], *plan.newline]][:-1] for h in histories]
         wanted = soft_scores(SlotReader(model, plan).digit_logits(rows).logits)[0][:, 0].numpy()
+        assert well_formed_share(model, tokenizer, reader.plan, read_texts[:20], context=512) > 0.95
+        assert well_formed_share(model, tokenizer, plan, rows[:20], context=512) > 0.95
     assert auc(wanted, kind) > 0.8
 
 
