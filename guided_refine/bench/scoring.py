@@ -2,8 +2,8 @@
 
 Five peers: the model's own `generate()` writing the lines of the answer, and one ordinary prompt per item and attribute,
 both with the part before the text read once or with every prompt; and `generate()` held to such lines by outlines-core.
-Every side runs at its best batch size; whole prompts at that of the same with the part read once. Without `llm` the model has the shape of Qwen3 and random weights: what is measured then is
-work, not meaning.
+Every side runs at its best batch size; whole prompts at that of the same with the part read once. Without `llm` the
+model has the shape of Qwen3 and random weights: what is measured then is work, not meaning.
 """
 
 from __future__ import annotations
