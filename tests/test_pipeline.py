@@ -263,6 +263,27 @@ def test_what_the_config_no_longer_asks_for_goes(small_config: Path, small_run: 
     assert "score_table" not in RunFolder(copy).manifest()["stages"]
 
 
+def test_scores_alone_can_be_held_against_the_truth(
+    small_config: Path, small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(small_run, copy)
+    score = ["score", str(small_config), "--out", str(copy), "--quiet"]
+    before = pd.read_parquet(copy / "scores.parquet")
+    assert main(score) == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(copy / "scores.parquet"), before)  # tuned ones are not lost
+    for stage in ("tune", "score_tuned", "score_table"):
+        RunFolder(copy).forget(stage)
+    assert main(score) == 0
+    untuned = before[before["source"] == "untuned"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_parquet(copy / "scores.parquet"), untuned)
+    assert read_json(copy / "scores" / "summary.json").keys() == {"counts", "model", "untuned"}
+    capsys.readouterr()
+    assert main(["evaluate", str(copy), "--truth", str(copy / "data" / "truth.parquet")]) == 0
+    said = capsys.readouterr().out
+    assert "untuned" in said and "tuned minus" not in said
+
+
 def test_text_variants_read_the_untuned_model_once(
     small_config: Path, small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

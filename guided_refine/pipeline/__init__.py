@@ -66,7 +66,7 @@ def _lead(plan: Plan, until: Until, *, update: bool, jobs: int | None, progress:
     folder = plan.folder
     stages = Stages(plan, tests=until == "report", jobs=jobs, progress=progress)
     steps: dict[Until, Callable[[], None]] = {
-        "score": stages.score_untuned,
+        "score": stages.score,
         "tune": stages.tune,
         "train": stages.train,
         "refine": stages.refine,

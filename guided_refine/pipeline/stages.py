@@ -129,6 +129,15 @@ class Stages:
         name = "builtin" if self.config.llm == "builtin" else None
         return load_language_model(self.plan.model_spec, self.config.llm_options, adapter=adapter, name=name)
 
+    def score(self) -> None:
+        """Score with the language model as it came, and write these scores as a table until there are tuned ones, too."""
+        self.score_untuned()
+        tuned = self.plan.key(self.plan.tune_inputs)
+        if not self.config.tune.enabled:
+            self._score_table()
+        elif not self.folder.is_done("score_table", self.plan.key({"scores": tuned})):
+            self._write_score_table(self.plan.model_inputs, ["untuned"])
+
     def score_untuned(self) -> None:
         """Score items and users with the language model as it came."""
         self.builtin()
@@ -267,24 +276,29 @@ class Stages:
     # ---------------------------------------------------------------- tables and report
 
     def _score_table(self) -> None:
+        self._write_score_table(self.plan.tune_inputs, self.plan.score_sources)
+        inputs = {"scores": self.plan.key(self.plan.tune_inputs)}
+        refine = self.config.refine
+        self._stage("scores_alone", {**inputs, "z": [refine.normalise, refine.clip]}, self._rank_by_scores)
+
+    def _write_score_table(self, made_of: dict[str, Any], sources: list[str]) -> None:
         def work() -> list[Path]:
             import pandas as pd
 
             from guided_refine.files import write_parquet
+            from guided_refine.scoring.summary import summarise
 
-            positions = self.dataset.split.test
-            frames = [
-                s.to_frame(self.dataset.item_ids.tolist(), self.dataset.user_ids, positions)
-                for s in run_scores(self.plan, self.dataset).values()
-            ]
+            scores = run_scores(self.plan, self.dataset, *sources)
+            ids, positions = self.dataset.item_ids.tolist(), self.dataset.split.test
+            frames = [s.to_frame(ids, self.dataset.user_ids, positions) for s in scores.values()]
+            counts = {
+                source: read_json(self.folder.root / "scores" / f"{source}.json") for source in sources
+            }
             write_parquet(self.folder.score_table, pd.concat(frames, ignore_index=True))
-            write_json(self.folder.summary, self._summary())
+            write_json(self.folder.summary, {"counts": counts, **summarise(scores)})
             return [self.folder.score_table, self.folder.summary]
 
-        scored = {"scores": self.plan.key(self.plan.tune_inputs)}
-        self._stage("score_table", scored, work)
-        refine = self.config.refine
-        self._stage("scores_alone", {**scored, "z": [refine.normalise, refine.clip]}, self._rank_by_scores)
+        self._stage("score_table", {"scores": self.plan.key(made_of)}, work)
 
     def _rank_by_scores(self) -> list[Path]:
         from guided_refine.evaluation.scores_alone import rank_by_scores
@@ -295,15 +309,6 @@ class Stages:
         )
         write_json(self.folder.scores_alone, rows)
         return [self.folder.scores_alone]
-
-    def _summary(self) -> dict[str, Any]:
-        from guided_refine.scoring.summary import summarise
-
-        counts = {
-            source: read_json(self.folder.root / "scores" / f"{source}.json")
-            for source in self.plan.score_sources
-        }
-        return {"counts": counts, **summarise(run_scores(self.plan, self.dataset))}
 
     def _refined_tables(self) -> None:
         unit = self.plan.refined_unit()
