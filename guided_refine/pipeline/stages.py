@@ -131,11 +131,14 @@ class Stages:
 
     def score(self) -> None:
         """Score with the language model as it came, and write these scores as a table until there are tuned ones, too."""
+        known = self.folder.is_done("score_untuned", self.plan.key(self.plan.model_inputs))
         self.score_untuned()
-        tuned = self.plan.key(self.plan.tune_inputs)
+        tuned = "score_tuned" in self.folder.manifest()["stages"]
         if not self.config.tune.enabled:
             self._score_table()
-        elif not self.folder.is_done("score_table", self.plan.key({"scores": tuned})):
+        elif not (known and tuned):
+            if tuned:
+                self.progress.log("scores.parquet holds untuned scores only, until the run is tuned again")
             self._write_score_table(self.plan.model_inputs, ["untuned"])
 
     def score_untuned(self) -> None:
@@ -291,9 +294,7 @@ class Stages:
             scores = run_scores(self.plan, self.dataset, *sources)
             ids, positions = self.dataset.item_ids.tolist(), self.dataset.split.test
             frames = [s.to_frame(ids, self.dataset.user_ids, positions) for s in scores.values()]
-            counts = {
-                source: read_json(self.folder.root / "scores" / f"{source}.json") for source in sources
-            }
+            counts = {source: read_json(self.folder.root / "scores" / f"{source}.json") for source in sources}
             write_parquet(self.folder.score_table, pd.concat(frames, ignore_index=True))
             write_json(self.folder.summary, {"counts": counts, **summarise(scores)})
             return [self.folder.score_table, self.folder.summary]

@@ -19,6 +19,7 @@ import torch
 from torch.nn import functional
 
 NAME = "guided_refine_slots"
+_MORE_PARTS = ("softcap", "s_aux", "sinks", "position_bias", "alibi", "indices", "block_indices")
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def attend(
 
     Raises `NotImplementedError` for models whose attention has more parts than keys, values and a scale.
     """
-    if slot_blocks is None or others.get("softcap") is not None or others.get("s_aux") is not None:
+    if slot_blocks is None or any(others.get(name) is not None for name in _MORE_PARTS):
         raise NotImplementedError(f"{type(module).__name__} does not hand on what slots may see")
     layer = slot_blocks.layers[module.layer_idx]  # type: ignore[index]
     batch, heads, rows, width = query.shape
@@ -147,7 +148,8 @@ def _slots(
 
 def _can_be_fused(query: torch.Tensor, dropout: float) -> bool:
     # The fused product hands no gradients on to the sums of exponentials, which weight its two parts.
-    return query.device.type == "cpu" and not torch.is_grad_enabled() and not dropout
+    here = hasattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu")
+    return here and query.device.type == "cpu" and not torch.is_grad_enabled() and not dropout
 
 
 def _fused(

@@ -18,7 +18,7 @@ def only_rows(decoder: Module, rows: torch.Tensor, shape: torch.Size) -> Iterato
     """Inside, the last layer's feed-forward part computes only the flat indices `rows` of `shape`, (batch, length).
 
     The other rows of the decoder's last states are worth nothing then. A decoder whose last layer has no part named `mlp`,
-    or one that is not handed states (batch, length, dim), is left as it is.
+    or one whose first argument is not states (batch, length, dim), is left as it is.
     """
     layers = [m for m in decoder.children() if isinstance(m, ModuleList) and len(m) > 0]
     part = getattr(layers[-1][-1], "mlp", None) if layers else None
@@ -27,12 +27,18 @@ def only_rows(decoder: Module, rows: torch.Tensor, shape: torch.Size) -> Iterato
         return
 
     def before(module: Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-        if given[0].ndim != 3 or given[0].shape[:2] != shape:
+        if not given or given[0].ndim != 3 or given[0].shape[:2] != shape:
             return given
         return (given[0].flatten(0, 1)[rows].unsqueeze(0), *given[1:])
 
     def after(module: Module, given: tuple[Any, ...], found: Any) -> Any:
-        if not isinstance(found, torch.Tensor) or found.shape[:-1] != (1, len(rows)):
+        # Parts that choose among experts also hand on how they chose.
+        if isinstance(found, tuple):
+            return (back(found[0]), *found[1:])
+        return back(found)
+
+    def back(found: torch.Tensor) -> torch.Tensor:
+        if found.shape[:-1] != (1, len(rows)) or shape == (1, len(rows)):
             return found
         whole = found.new_zeros(shape.numel(), found.shape[-1])
         return whole.index_copy(0, rows, found[0]).unflatten(0, shape)

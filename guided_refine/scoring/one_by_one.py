@@ -55,6 +55,35 @@ class LastLogits:
         return rows if self._columns is None else rows[:, self._columns]
 
 
+class Padding:
+    """Whether padding behind a prompt leaves its numbers alone, tried on real prompts.
+
+    No real token of a causal model looks there, but some models count or choose places over the whole row (CPM-Ant, sparse
+    attention). Tried again when prompts are twice as long, since sparse attention differs for long prompts only.
+    """
+
+    def __init__(self) -> None:
+        self.harmless = True
+        self._tried = 0
+
+    def try_on(
+        self, read: LastStates | LastLogits, prompts: Sequence[list[int]], device: torch.device
+    ) -> None:
+        """Read the shortest and the longest alone and padded, unless one as long has been tried."""
+        shortest, longest = min(prompts, key=len), max(prompts, key=len)
+        if not self.harmless or len(longest) < 2 * self._tried:
+            return
+        self._tried = len(longest)
+        for prompt in (shortest, longest):
+            with torch.no_grad():
+                alone = _read(read, [prompt], len(prompt), device)
+                padded = _read(read, [prompt], len(longest) + 8, device)
+            scale = max(1.0, float(alone.abs().max()))
+            tolerance = 1e-4 if alone.dtype in (torch.float32, torch.float64) else 2e-2
+            if float((alone - padded).abs().max()) > tolerance * scale:
+                self.harmless = False
+
+
 def read_one_by_one(
     read: LastStates | LastLogits,
     plan: PromptPlan,
@@ -62,6 +91,7 @@ def read_one_by_one(
     device: torch.device,
     *,
     positions: int,
+    padding: Padding,
 ) -> torch.Tensor:
     """What `read` gives for the slots' last tokens, (slots, dim), in order of read and attribute.
 
@@ -79,13 +109,29 @@ def read_one_by_one(
             f"a prompt takes {longest} tokens, more than the model's context of {positions}; "
             "lower llm_options.text_tokens or llm_options.history_events, or use shorter definitions"
         )
+    padding.try_on(read, prompts, device)
     size = max(1, read.tokens // longest)
+    order = list(range(len(prompts)))
+    if not padding.harmless:
+        order.sort(key=lambda k: len(prompts[k]))
     rows = []
-    for start in range(0, len(prompts), size):
-        some = prompts[start : start + size]
-        width = max(map(len, some))
-        # Padding stands on the right, where no real token of a causal model looks.
-        ids = torch.tensor([p + [0] * (width - len(p)) for p in some], device=device)
-        real = torch.tensor([[1] * len(p) + [0] * (width - len(p)) for p in some], device=device)
-        rows.append(read(ids, real, torch.tensor([len(p) - 1 for p in some], device=device)))
-    return torch.cat(rows)
+    start = 0
+    while start < len(order):
+        stop = min(start + size, len(order))
+        if not padding.harmless:  # prompts of one length only
+            first = len(prompts[order[start]])
+            stop = next((k for k in range(start, stop) if len(prompts[order[k]]) != first), stop)
+        some = [prompts[k] for k in order[start:stop]]
+        rows.append(_read(read, some, max(map(len, some)), device))
+        start = stop
+    back = torch.tensor(order, device=device).argsort()
+    return torch.cat(rows)[back]
+
+
+def _read(
+    read: LastStates | LastLogits, prompts: list[list[int]], width: int, device: torch.device
+) -> torch.Tensor:
+    """The last tokens' rows of prompts padded to `width`."""
+    ids = torch.tensor([p + [0] * (width - len(p)) for p in prompts], device=device)
+    real = torch.tensor([[1] * len(p) + [0] * (width - len(p)) for p in prompts], device=device)
+    return read(ids, real, torch.tensor([len(p) - 1 for p in prompts], device=device))

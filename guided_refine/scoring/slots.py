@@ -26,7 +26,7 @@ import torch
 from guided_refine.errors import InputError
 from guided_refine.scoring.block_attention import PrefixBlocks, block_attention
 from guided_refine.scoring.last_layer import only_rows
-from guided_refine.scoring.one_by_one import LastLogits, LastStates, read_one_by_one
+from guided_refine.scoring.one_by_one import LastLogits, LastStates, Padding, read_one_by_one
 from guided_refine.scoring.packing import Layout, Packed
 from guided_refine.scoring.sliding import Windows
 
@@ -125,6 +125,7 @@ class SlotReader:
         self._kept: Prefix | None = None
         self._way: Way | None = None
         self._windows_followed: bool | None = None
+        self._padding = Padding()
         self.slower = ""
 
     def clear(self) -> None:
@@ -158,6 +159,9 @@ class SlotReader:
         Raises `InputError` when the model gives logits that are not finite.
         """
         points = [[len(text)] for text in texts] if reads is None else [list(r) for r in reads]
+        if not any(points):
+            none = torch.zeros(0, len(self.plan.names), 9, device=self._device)
+            return DigitLogits(none, none[..., 0] if inside else None)
         for text, row in zip(texts, points, strict=True):
             if any(not 0 <= p <= len(text) for p in row):
                 raise ValueError(f"reads {row} of a text with {len(text)} tokens")
@@ -203,7 +207,9 @@ class SlotReader:
         positions = getattr(self._config, "max_position_embeddings", None) or sys.maxsize
         columns = None if whole else self._digits
         read = LastLogits(self._causal, columns) if self._own_head else LastStates(self._decoder)
-        return read_one_by_one(read, self.plan, reads, self._device, positions=positions)
+        return read_one_by_one(
+            read, self.plan, reads, self._device, positions=positions, padding=self._padding
+        )
 
     def _hidden(self, packed: Packed, way: Way) -> torch.Tensor:
         """States (slots asked for, dim) of the slots' last tokens."""
@@ -237,12 +243,11 @@ class SlotReader:
         return output.last_hidden_state.flatten(0, 1)[packed.ends]
 
     def _short_of(self, packed: Packed) -> AbstractContextManager[None]:
-        # With gradients a layer may be computed again, when nothing says any more which rows are wanted.
-        return (
-            nullcontext()
-            if torch.is_grad_enabled()
-            else only_rows(self._decoder, packed.ends, packed.ids.shape)
-        )
+        # Tuning reads the same text with and without gradients, and dropout must be the same in both; with gradients a
+        # layer may be computed again, when nothing says any more which rows are wanted.
+        if torch.is_grad_enabled() or any(module.training for module in self._decoder.modules()):
+            return nullcontext()
+        return only_rows(self._decoder, packed.ends, packed.ids.shape)
 
     def _prefix(self) -> Prefix:
         if not torch.is_grad_enabled():
@@ -429,6 +434,6 @@ class SlotReader:
 
 def _decoder_of(causal: Any) -> Any:
     """The part of a causal model in front of its head; the model itself where it does not say."""
-    if causal.base_model is not causal:
-        return causal.base_model
-    return causal.get_decoder() if hasattr(causal, "get_decoder") else causal
+    # Some call a part of their `base_model` and never that itself (OPT).
+    decoder = causal.get_decoder() if hasattr(causal, "get_decoder") else None
+    return causal.base_model if decoder is None or decoder is causal else decoder

@@ -40,20 +40,38 @@ def test_a_layer_without_such_a_part_is_left_alone() -> None:
     assert torch.equal(inside, plain(x))
 
 
-def test_states_in_another_shape_are_left_alone() -> None:
-    class Layer(torch.nn.Module):
-        """Hands its part the rows of a batch in one, as routers of experts do."""
+class Part(torch.nn.Module):
+    """A feed-forward part that also hands on something else."""
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.mlp = torch.nn.Linear(4, 4)
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain = torch.nn.Linear(4, 4)
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.mlp(x.flatten(0, 1)).view(x.shape)
+    def forward(self, states: torch.Tensor) -> tuple[torch.Tensor, str]:
+        return self.plain(states), "which experts"
 
+
+class Layer(torch.nn.Module):
+    """Calls its part in one of several ways."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.mlp = how, Part()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.how == "rows in one":
+            return self.mlp(x.flatten(0, 1))[0].view(x.shape)
+        return self.mlp(states=x)[0] if self.how == "by name" else self.mlp(x)[0]
+
+
+@pytest.mark.parametrize("how", ["rows in one", "by name", "with something else"])
+def test_parts_that_are_called_otherwise_are_right_too(how: str) -> None:
     decoder = torch.nn.Module()
-    decoder.layers = torch.nn.ModuleList([Layer()])
-    x = torch.randn(2, 3, 4)
-    with only_rows(decoder, torch.tensor([1]), x.shape[:2]):
-        inside = decoder.layers[0](x)
-    assert torch.equal(inside, decoder.layers[0](x))
+    decoder.layers = torch.nn.ModuleList([Layer(how)])
+    x, rows = torch.randn(2, 3, 4), torch.tensor([1, 4])
+    with torch.no_grad():
+        with only_rows(decoder, rows, x.shape[:2]):
+            inside = decoder.layers[0](x)
+        outside = decoder.layers[0](x)
+    torch.testing.assert_close(inside.flatten(0, 1)[rows], outside.flatten(0, 1)[rows])
+    assert torch.equal(inside, outside) == (how != "with something else")

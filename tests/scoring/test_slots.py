@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,13 @@ SCALED = hf.FalconH1Config(
     vocab_size=512, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
     num_key_value_heads=1, mamba_d_ssm=32, mamba_n_heads=4, mamba_d_head=8, mamba_d_state=8, lm_head_multiplier=0.3,
 )  # fmt: skip
+#: Takes the last places of a row for the real ones, so padding behind a prompt hides its beginning.
+LEFT_PADDED = hf.CpmAntConfig(
+    vocab_size=512, hidden_size=32, num_attention_heads=4, dim_head=8, dim_ff=48, num_hidden_layers=2,
+)  # fmt: skip
 OTHERS = {
     "recurrent": RECURRENT,
+    "padded in front": LEFT_PADDED,
     "biased": BIASED,
     "local": LOCAL,
     "hybrid": HYBRID,
@@ -142,6 +148,58 @@ def test_models_that_follow_no_mask_read_one_ordinary_prompt_per_attribute(
         torch.testing.assert_close(alone[0], read.logits[-1, some], atol=1e-5, rtol=1e-5)
     soft_scores(read.logits)[0].sum().backward()
     assert all(weight.grad is not None for weight in model.get_input_embeddings().parameters())
+
+
+def test_a_decoder_that_its_model_never_calls_is_not_taken_for_one(
+    plan: PromptPlan, texts: list[list[int]]
+) -> None:
+    """OPT calls the decoder inside of its `base_model`; ordinary prompts without definitions are its oracle."""
+    torch.manual_seed(0)
+    model = hf.OPTForCausalLM(
+        hf.OPTConfig(
+            vocab_size=512, hidden_size=32, ffn_dim=48, num_hidden_layers=2, num_attention_heads=4,
+            word_embed_proj_dim=32, max_position_embeddings=1024,
+        )
+    ).eval()  # fmt: skip
+    none = replace(plan, definitions=[[] for _ in plan.definitions])
+    kept_free = none.opening_start - len(none.head)
+    with torch.no_grad():
+        reader = SlotReader(model, none)
+        read = reader.digit_logits(texts).logits
+        assert reader._way == "blocks"
+        for b, text in enumerate(texts):
+            ids = [*none.head, *none.opening, *text, *none.slots[1]]
+            places = [*range(len(none.head)), *range(len(none.head) + kept_free, len(ids) + kept_free)]
+            every = model(input_ids=torch.tensor([ids]), position_ids=torch.tensor([places])).logits[0, -1]
+            torch.testing.assert_close(read[b, 1], every[none.digits], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_long_texts_are_read_alike_in_blocks_and_by_mask(plan: PromptPlan, dtype: torch.dtype) -> None:
+    """Fused attention works through keys by the hundreds, so its seams lie in long texts only."""
+    model = tiny_model("qwen3", 512, max_position_embeddings=4096).to(dtype)
+    rng = np.random.default_rng(1)
+    texts = [rng.integers(3, 500, n).tolist() for n in (1500, 700, 3, 0)]
+    reads = [[0, 511, 512, 513, 1024, 1500], [0, 600], [0, 3], [0]]
+    by_way = {}
+    for way in ("blocks", "mask"):
+        reader = SlotReader(model, plan)
+        with torch.no_grad():
+            reader.digit_logits([texts[2]])
+            assert reader._way == "blocks"
+            reader._way = way
+            by_way[way] = reader.digit_logits(texts, reads).logits
+    if dtype == torch.float32:
+        torch.testing.assert_close(by_way["blocks"], by_way["mask"], atol=1e-5, rtol=1e-5)
+    else:
+        blocks, mask = (soft_scores(read)[0] for read in by_way.values())
+        torch.testing.assert_close(blocks, mask, atol=5e-3, rtol=0)
+
+
+def test_nothing_asked_is_nothing_answered(llama: Any, plan: PromptPlan) -> None:
+    read = SlotReader(llama, plan).digit_logits([[5, 6]], [[]], inside=True)
+    assert read.logits.shape == (0, len(plan.names), 9)
+    assert read.inside is not None and read.inside.shape == (0, len(plan.names))
 
 
 def test_a_prompt_longer_than_a_model_without_masks_has_is_an_input_error(
