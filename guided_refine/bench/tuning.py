@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -28,18 +28,24 @@ if TYPE_CHECKING:
 
 FORMULA = """FLOP = P x (4 per token read with gradients + 2 per token read without), P parameters outside the embeddings:
 forward once, and back to the activations once, as LoRA leaves the weights alone; attention, the output head and the
-adapter are not counted. A step in pieces reads every text twice, which counts as work, not as tokens."""
+adapter are not counted. A step in pieces reads every text twice, and gradient checkpointing goes through layers twice on
+texts and slots (6 in place of 4 per token); both count as work, not as tokens."""
 
-#: Texts held at a time; None: all of a step's.
-_SIZES = (None, 8, 1)
+#: Texts held at a time (None: all of a step's), and whether layers are computed again on the way back.
+_CASES: tuple[tuple[int | None, bool], ...] = ((None, False), (None, True), (8, False), (1, False))
 _RANK = 8
 _SEEN_TOKENS = 128
 
 
 def run(
-    progress: Progress | None = None, *, threads: int | None = None, quick: bool = False
+    progress: Progress | None = None,
+    *,
+    dtype: Literal["float32", "bfloat16"] | None = None,
+    threads: int | None = None,
+    quick: bool = False,
 ) -> list[dict[str, Any]]:
-    """Measure steps of 8 users and 16 negatives, at the best of 3; one row per size of pieces. `quick`: fewer of all.
+    """Measure steps of 8 users and 16 negatives, at the best of 3; one row per way to save memory. `quick`: fewer of all.
+    `dtype`: of the model, without it bfloat16 on a GPU, else float32.
 
     Rows are in text tokens and slots per second; `share_of_matmul_rate` is work per second over that of matrix products of
     this machine, `peak_memory_mib` the process's most so far, which is why the smallest pieces come first.
@@ -47,22 +53,27 @@ def run(
     from guided_refine.backbones.training import torch_threads
 
     with torch_threads(threads):
-        return _measure(progress or Progress(quiet=True), *((2, 1, _SIZES[:2]) if quick else (8, 3, _SIZES)))
+        sizes = (2, 1, _CASES[:3]) if quick else (8, 3, _CASES)
+        return _measure(progress or Progress(quiet=True), dtype, *sizes)
 
 
 def _measure(
-    progress: Progress, users: int, repeats: int, sizes: tuple[int | None, ...]
+    progress: Progress,
+    wanted: str | None,
+    users: int,
+    repeats: int,
+    cases: tuple[tuple[int | None, bool], ...],
 ) -> list[dict[str, Any]]:
     import torch
     from peft import LoraConfig, get_peft_model
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    dtype = getattr(torch, wanted or ("bfloat16" if device == "cuda" else "float32"))
     rate = matmul_rate(dtype, device)
     rows = []
-    with progress.task("bench tuning", len(sizes) * repeats) as task:
-        for size in reversed(sizes):
-            causal, objective_of, steps = _parts(users, repeats + 1, size)
+    with progress.task("bench tuning", len(cases) * repeats) as task:
+        for size, again in reversed(cases):
+            causal, objective_of, steps = _parts(users, repeats + 1, size, again)
             parameters = sum(p.numel() for n, p in causal.named_parameters() if "embed" not in n)
             torch.manual_seed(0)
             model = get_peft_model(
@@ -81,11 +92,13 @@ def _measure(
                 model.zero_grad()
                 if repeat == 0:
                     continue  # the first step warms up
-                flop = parameters * (4 * count["with"] + 2 * count["without"])
+                slots = 6 if again else 4
+                flop = parameters * (slots * count["slots"] + 4 * count["with"] + 2 * count["without"])
                 best["tokens"] = max(best["tokens"], terms.tokens / seconds)
                 best["share"] = max(best["share"], flop / seconds / rate)
                 task.advance()
             pieces = "whole steps" if size is None else f"pieces of {size}"
+            pieces += ", gradient checkpointing" if again else ""
             rows.append(
                 {
                     "name": "tuning",
@@ -115,7 +128,7 @@ def _step(objective: Objective, batch: Any) -> Any:
     return terms
 
 
-def _parts(users: int, steps: int, size: int | None) -> tuple[Any, Any, Any]:
+def _parts(users: int, steps: int, size: int | None, again: bool) -> tuple[Any, Any, Any]:
     """A fresh model, what makes its objective once it is under LoRA, and the steps' examples."""
     import torch
 
@@ -136,7 +149,13 @@ def _parts(users: int, steps: int, size: int | None) -> tuple[Any, Any, Any]:
     context = int(causal.config.max_position_embeddings)
     texts = DatasetTexts(tokenizer, dataset, plans, options, context)
     value = np.random.default_rng(0).random((dataset.n_items, len(attributes.names)))
-    config = TuneConfig(batch_size=users, negatives=2 * users, micro_batch_size=size, rank=_RANK)
+    config = TuneConfig(
+        batch_size=users,
+        negatives=2 * users,
+        micro_batch_size=size,
+        gradient_checkpointing=again,
+        rank=_RANK,
+    )
 
     def objective_of(model: Any) -> Objective:
         return Objective(
@@ -166,15 +185,16 @@ def _parts(users: int, steps: int, size: int | None) -> tuple[Any, Any, Any]:
 
 @contextmanager
 def _counted(model: Any) -> Iterator[dict[str, int]]:
-    """Tokens that the decoder reads meanwhile, with and without gradients."""
+    """Tokens that the decoder reads meanwhile: of texts and slots with gradients, of others with and all without."""
     import torch
 
-    count = {"with": 0, "without": 0}
+    count = {"slots": 0, "with": 0, "without": 0}
 
     def note(_: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
         ids = named.get("input_ids", positional[0] if positional else None)
         if ids is not None:
-            count["with" if torch.is_grad_enabled() else "without"] += ids.numel()
+            with_gradients = "slots" if "slot_blocks" in named else "with"
+            count[with_gradients if torch.is_grad_enabled() else "without"] += ids.numel()
 
     handle = model.get_base_model().base_model.register_forward_pre_hook(note, with_kwargs=True)
     try:
