@@ -263,7 +263,7 @@ def test_what_the_config_no_longer_asks_for_goes(small_config: Path, small_run: 
     assert "score_table" not in RunFolder(copy).manifest()["stages"]
 
 
-def test_scores_alone_can_be_held_against_the_truth(
+def test_what_score_wrote_can_be_held_against_the_truth(
     small_config: Path, small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = tmp_path / "copy"
@@ -272,9 +272,14 @@ def test_scores_alone_can_be_held_against_the_truth(
     before = pd.read_parquet(copy / "scores.parquet")
     assert main(score) == 0
     pd.testing.assert_frame_equal(pd.read_parquet(copy / "scores.parquet"), before)  # tuned ones are not lost
-    for stage in ("tune", "score_tuned", "score_table"):
+    (copy / "scores.parquet").unlink()
+    assert main(score) == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(copy / "scores.parquet"), before)
+    # As after other settings of the tuning, or one that was killed: what is tuned is of something else.
+    for stage in ("tune", "score_tuned"):
         RunFolder(copy).forget(stage)
     assert main(score) == 0
+    assert not (copy / "scores" / "alone.json").exists()
     untuned = before[before["source"] == "untuned"].reset_index(drop=True)
     pd.testing.assert_frame_equal(pd.read_parquet(copy / "scores.parquet"), untuned)
     assert read_json(copy / "scores" / "summary.json").keys() == {"counts", "model", "untuned"}

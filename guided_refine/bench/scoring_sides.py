@@ -118,6 +118,7 @@ class SinglePrompts:
         plan = task.plan
         self._cached = cached
         self._prefixes = [[*plan.head, *definition, *plan.opening] for definition in plan.definitions]
+        # None: read with every prompt.
         self._kept: list[Any] = [None] * len(self._prefixes)
 
     def prepare(self, task: Task) -> int:

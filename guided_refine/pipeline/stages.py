@@ -130,16 +130,17 @@ class Stages:
         return load_language_model(self.plan.model_spec, self.config.llm_options, adapter=adapter, name=name)
 
     def score(self) -> None:
-        """Score with the language model as it came, and write these scores as a table until there are tuned ones, too."""
-        known = self.folder.is_done("score_untuned", self.plan.key(self.plan.model_inputs))
+        """Score with the untuned model; `scores.parquet` holds these scores until tuned ones of the same config exist."""
         self.score_untuned()
-        tuned = "score_tuned" in self.folder.manifest()["stages"]
-        if not self.config.tune.enabled:
+        tuned = self.plan.key(self.plan.tune_inputs)
+        stages = ("tune", "score_tuned")
+        if not self.config.tune.enabled or all(self.folder.is_done(stage, tuned) for stage in stages):
             self._score_table()
-        elif not (known and tuned):
-            if tuned:
-                self.progress.log("scores.parquet holds untuned scores only, until the run is tuned again")
-            self._write_score_table(self.plan.model_inputs, ["untuned"])
+            return
+        if any(stage in self.folder.manifest()["stages"] for stage in stages):
+            self.progress.log("scores.parquet holds untuned scores only, until the run is tuned again")
+        self._write_score_table(self.plan.model_inputs, ["untuned"])
+        self.folder.forget("scores_alone")
 
     def score_untuned(self) -> None:
         """Score items and users with the language model as it came."""

@@ -19,6 +19,7 @@ import torch
 from torch.nn import functional
 
 NAME = "guided_refine_slots"
+# Arguments by which models hand their attention something that `attend` would leave out.
 _MORE_PARTS = ("softcap", "s_aux", "sinks", "position_bias", "alibi", "indices", "block_indices")
 
 
@@ -156,10 +157,8 @@ def _fused(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`_plain` without ever holding the weights."""
-    out, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query, key, value, attn_mask=bias, scale=scale
-    )
-    return out, total
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    return fused(query, key, value, attn_mask=bias, scale=scale)
 
 
 def _plain(

@@ -69,6 +69,11 @@ def _positions(config: Any) -> tuple[int, int]:
     """Position limit, and how many positions the layers with the shortest view see."""
     config = config.get_text_config()
     limits = [getattr(config, "max_position_embeddings", None), getattr(config, "n_positions", None)]
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    if rope.get("rope_type") in ("longrope", "dynamic"):
+        # Beyond these positions every token is turned otherwise, so a score would depend on the texts beside it.
+        own = getattr(config, "original_max_position_embeddings", None)
+        limits.append(rope.get("original_max_position_embeddings") or own)
     known = [int(limit) for limit in limits if isinstance(limit, int) and limit > 0]
     window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
     seen = int(window) if isinstance(window, int) and window > 0 else None

@@ -18,7 +18,8 @@ def only_rows(decoder: Module, rows: torch.Tensor, shape: torch.Size) -> Iterato
     """Inside, the last layer's feed-forward part computes only the flat indices `rows` of `shape`, (batch, length).
 
     The other rows of the decoder's last states are worth nothing then. A decoder whose last layer has no part named `mlp`,
-    or one whose first argument is not states (batch, length, dim), is left as it is.
+    or one whose first argument is not states (batch, length, dim), is left as it is. The layers are taken to be the last
+    list of modules; `SlotReader` compares with the whole before it relies on this.
     """
     layers = [m for m in decoder.children() if isinstance(m, ModuleList) and len(m) > 0]
     part = getattr(layers[-1][-1], "mlp", None) if layers else None

@@ -67,20 +67,25 @@ class Padding:
         self._tried = 0
 
     def try_on(
-        self, read: LastStates | LastLogits, prompts: Sequence[list[int]], device: torch.device
+        self,
+        read: LastStates | LastLogits,
+        prompts: Sequence[list[int]],
+        device: torch.device,
+        positions: int,
     ) -> None:
-        """Read the shortest and the longest alone and padded, unless one as long has been tried."""
+        """Read the shortest and the longest alone and padded, unless some as long have been tried."""
         shortest, longest = min(prompts, key=len), max(prompts, key=len)
         if not self.harmless or len(longest) < 2 * self._tried:
             return
         self._tried = len(longest)
+        width = min(len(longest) + 8, positions)
         for prompt in (shortest, longest):
-            with torch.no_grad():
-                alone = _read(read, [prompt], len(prompt), device)
-                padded = _read(read, [prompt], len(longest) + 8, device)
+            alone = _read(read, [prompt], len(prompt), device)
+            padded = _read(read, [prompt], width, device)
             scale = max(1.0, float(alone.abs().max()))
             tolerance = 1e-4 if alone.dtype in (torch.float32, torch.float64) else 2e-2
-            if float((alone - padded).abs().max()) > tolerance * scale:
+            # What is no number is not equal either.
+            if not float((alone - padded).abs().max()) <= tolerance * scale:
                 self.harmless = False
 
 
@@ -91,12 +96,12 @@ def read_one_by_one(
     device: torch.device,
     *,
     positions: int,
-    padding: Padding,
+    padding: Padding | None,
 ) -> torch.Tensor:
     """What `read` gives for the slots' last tokens, (slots, dim), in order of read and attribute.
 
-    `reads`: texts, and after how many of their tokens slots hang; `positions`: how many the model has. Raises `InputError`
-    when a prompt is longer than that.
+    `reads`: texts, and after how many of their tokens slots hang; `positions`: how many the model has. Without `padding`, or
+    where it does harm, prompts of one length go together. Raises `InputError` when a prompt is longer than `positions`.
     """
     prompts = [
         [*plan.head, *plan.definitions[a], *plan.opening, *text[:point], *plan.slots[a]]
@@ -109,16 +114,18 @@ def read_one_by_one(
             f"a prompt takes {longest} tokens, more than the model's context of {positions}; "
             "lower llm_options.text_tokens or llm_options.history_events, or use shorter definitions"
         )
-    padding.try_on(read, prompts, device)
+    if padding is not None:
+        padding.try_on(read, prompts, device, positions)
+    padded = padding is not None and padding.harmless
     size = max(1, read.tokens // longest)
     order = list(range(len(prompts)))
-    if not padding.harmless:
+    if not padded:
         order.sort(key=lambda k: len(prompts[k]))
     rows = []
     start = 0
     while start < len(order):
         stop = min(start + size, len(order))
-        if not padding.harmless:  # prompts of one length only
+        if not padded:
             first = len(prompts[order[start]])
             stop = next((k for k in range(start, stop) if len(prompts[order[k]]) != first), stop)
         some = [prompts[k] for k in order[start:stop]]

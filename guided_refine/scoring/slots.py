@@ -207,15 +207,15 @@ class SlotReader:
         positions = getattr(self._config, "max_position_embeddings", None) or sys.maxsize
         columns = None if whole else self._digits
         read = LastLogits(self._causal, columns) if self._own_head else LastStates(self._decoder)
-        return read_one_by_one(
-            read, self.plan, reads, self._device, positions=positions, padding=self._padding
-        )
+        # A step of the tuning must not depend on what was tried before it, nor have dropout draw other numbers.
+        padding = self._padding if self._only_scores() else None
+        return read_one_by_one(read, self.plan, reads, self._device, positions=positions, padding=padding)
 
     def _hidden(self, packed: Packed, way: Way) -> torch.Tensor:
         """States (slots asked for, dim) of the slots' last tokens."""
         prefix = self._prefix()
         if way == "blocks":
-            with block_attention(self._config), self._short_of(packed):
+            with block_attention(self._config), self._without_idle_rows(packed):
                 output = self._decoder(
                     input_ids=packed.ids,
                     position_ids=packed.positions,
@@ -242,12 +242,16 @@ class SlotReader:
             )
         return output.last_hidden_state.flatten(0, 1)[packed.ends]
 
-    def _short_of(self, packed: Packed) -> AbstractContextManager[None]:
+    def _without_idle_rows(self, packed: Packed) -> AbstractContextManager[None]:
         # Tuning reads the same text with and without gradients, and dropout must be the same in both; with gradients a
         # layer may be computed again, when nothing says any more which rows are wanted.
-        if torch.is_grad_enabled() or any(module.training for module in self._decoder.modules()):
+        if not self._only_scores():
             return nullcontext()
         return only_rows(self._decoder, packed.ends, packed.ids.shape)
+
+    def _only_scores(self) -> bool:
+        """Whether this only scores: no gradients and no dropout."""
+        return not torch.is_grad_enabled() and not any(m.training for m in self._decoder.modules())
 
     def _prefix(self) -> Prefix:
         if not torch.is_grad_enabled():

@@ -21,7 +21,7 @@ _TOKENS = 8192
 def text_vectors(
     model: LanguageModel, texts: Sequence[str], *, longest: int, progress: Progress | None = None
 ) -> np.ndarray:
-    """Vectors (texts, hidden), float32, in batches of similar length; NaN where there is no text.
+    """Vectors (texts, hidden), float32, in batches of one length; NaN where there is no text.
 
     `longest`: tokens at which a text is cut. A vector does not depend on what else is in its batch.
 
@@ -40,24 +40,19 @@ def text_vectors(
     with torch.inference_mode(), (progress or Progress(quiet=True)).task("read texts", len(order)) as task:
         begin = 0
         while begin < len(order):
-            # Sorted by length, so the last row of a batch is its longest.
+            length = len(rows[order[begin]])
             end = begin + 1
-            while end < len(order) and (end + 1 - begin) * len(rows[order[end]]) <= _TOKENS:
+            # No padding, which some models do not leave alone.
+            while (
+                end < len(order) and len(rows[order[end]]) == length and (end + 1 - begin) * length <= _TOKENS
+            ):
                 end += 1
             some = order[begin:end]
-            ids = torch.zeros(len(some), len(rows[some[-1]]), dtype=torch.long)
-            own = torch.zeros(ids.shape, dtype=torch.bool)
-            for place, i in enumerate(some):
-                ids[place, : len(rows[i])] = torch.tensor(rows[i])
-                own[place, len(start) : len(rows[i])] = True
-            seen = own.clone()
-            seen[:, : len(start)] = True
-            # Padded on the right: what is there reads nothing of the padding behind it.
+            ids = torch.tensor([rows[i] for i in some], device=model.device)
             state = decoder(
-                input_ids=ids.to(model.device), attention_mask=seen.to(model.device), use_cache=False
+                input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False
             ).last_hidden_state.float()
-            weight = own.to(state)[..., None]
-            out[some] = ((state * weight).sum(1) / weight.sum(1)).cpu().numpy()
+            out[some] = state[:, len(start) :].mean(1).cpu().numpy()
             begin = end
             task.advance(len(some))
     if not np.isfinite(out[order]).all():

@@ -259,6 +259,15 @@ def test_gemma_2_gets_the_attention_it_was_made_with(shared: Path, tmp_path: Pat
     assert lm.model.config._attn_implementation == "eager"
 
 
+def test_a_turn_that_changes_with_length_limits_the_context() -> None:
+    rope = {
+        "rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [2.0] * 4, "rope_theta": 1e4,
+    }  # fmt: skip
+    sizes = {"max_position_embeddings": 1000, "original_max_position_embeddings": 400}
+    assert context_length(tiny_model("phi3", 64, **sizes)) == 1000
+    assert context_length(tiny_model("phi3", 64, **sizes, rope_parameters=rope)) == 400
+
+
 def test_a_sliding_window_limits_the_context() -> None:
     assert context_length(tiny_model("mistral", 64, sliding_window=128)) == 128
     assert context_length(tiny_model("qwen3", 64)) == 512

@@ -211,6 +211,42 @@ def test_a_prompt_longer_than_a_model_without_masks_has_is_an_input_error(
         reader.digit_logits([[7] * 500])
 
 
+def test_a_prompt_that_fills_a_model_without_masks_is_read(plan: PromptPlan) -> None:
+    """Trying what padding does must not ask for positions that the model does not have."""
+    longest = max(len(plan.definitions[a]) + len(plan.slots[a]) for a in range(4))
+    text = [7] * (1024 - len(plan.head) - len(plan.opening) - longest)
+    torch.manual_seed(0)
+    model = hf.AutoModelForCausalLM.from_config(LOCAL).eval()
+    for shorter in (0, 3):
+        with torch.no_grad():
+            read = SlotReader(model, plan).digit_logits([text[shorter:]]).logits[0, 0]
+        expected = ordinary_logits(model, plan, text[shorter:], 0)[plan.digits]
+        torch.testing.assert_close(read, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_dropout_of_a_model_without_masks_hangs_on_its_seed_alone(
+    plan: PromptPlan, texts: list[list[int]]
+) -> None:
+    """Whatever was read before: a piece of a step is read twice, and a killed tuning goes on."""
+    torch.manual_seed(0)
+    model = hf.AutoModelForCausalLM.from_config(BIASED).eval()
+    tuned = get_peft_model(model, LoraConfig(r=2, lora_dropout=0.3, target_modules=["query_key_value"]))
+    for name, weight in tuned.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight)
+    tuned.train()
+    reader = SlotReader(tuned, plan)
+    reader.digit_logits([[7]])
+    read = []
+    for _ in range(3):
+        torch.manual_seed(1)
+        with torch.no_grad():
+            read.append(reader.digit_logits([texts[0] * 40]).logits)
+    assert torch.equal(read[0], read[1]) and torch.equal(read[1], read[2])
+    torch.manual_seed(2)
+    assert not torch.allclose(reader.digit_logits([texts[0] * 40]).logits, read[0], atol=1e-4)
+
+
 def test_adapters_are_read_and_trained_through(plan: PromptPlan, texts: list[list[int]]) -> None:
     plain = SlotReader(tiny_model("llama", 512), plan).digit_logits(texts).logits
     tuned = get_peft_model(tiny_model("llama", 512), LoraConfig(r=2, target_modules=["q_proj", "v_proj"]))
