@@ -143,6 +143,9 @@ def test_models_that_follow_no_mask_read_one_ordinary_prompt_per_attribute(
             mass = torch.log_softmax(every, -1)[plan.digits].logsumexp(-1)
             torch.testing.assert_close(read.inside[row, a], mass, atol=1e-5, rtol=1e-5)
     assert read.logits.std() > 1e-3
+    with torch.no_grad():
+        scored = SlotReader(model, plan).digit_logits(texts, reads).logits
+    torch.testing.assert_close(scored, read.logits, atol=1e-5, rtol=1e-5)
     for some in ([2, 0], [3]):
         alone = SlotReader(model, plan.select(some)).digit_logits([texts[2][:4]]).logits
         torch.testing.assert_close(alone[0], read.logits[-1, some], atol=1e-5, rtol=1e-5)
