@@ -250,7 +250,7 @@ def generation_lines(
     """The prompt that asks for all attributes at once, and the lines `name: digit` in order as its answer.
 
     `digits` are scores 1..9, one per attribute (default: all 5). Where the whole does not fit `limit` tokens the
-    definitions are left out, then the text is cut; raises `InputError` when not even that fits.
+    definitions are left out, then the text is cut, of a history its beginning; raises `InputError` when not even that fits.
     """
     chosen = list(digits) if digits is not None else [5] * len(plan.names)
     answer: list[int] = []
@@ -273,7 +273,8 @@ def generation_lines(
                 f"instructions and answer take {fixed} tokens, more than the context of {limit}; "
                 "use a model with a longer context or fewer attributes"
             )
-        words = words[: limit - fixed]
+        room = limit - fixed
+        words = words[-room:] if plan.kind == "user" else words[:room]
     prompt = [*plan.head, *definitions, *plan.opening, *words]
     return GenerationLines(prompt + answer, len(prompt) + tail, [len(prompt) + place for place in places])
 

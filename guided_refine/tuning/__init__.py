@@ -1,4 +1,4 @@
 """LoRA tuning: scores that also predict what comes next, stay well-formed and keep their meaning."""
 
-TUNING_VERSION = 2
+TUNING_VERSION = 3
 """Of what a step computes. 2: whole answers are held to digits where digits stand."""

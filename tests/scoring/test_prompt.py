@@ -102,13 +102,17 @@ def test_generation_lines_hold_the_template_in_order(named: tuple[str, Any]) -> 
         assert part in prompt
 
 
-def test_generation_lines_fit_the_limit_or_say_why_not(named: tuple[str, Any]) -> None:
+@pytest.mark.parametrize("kind", ["item", "user"])
+def test_generation_lines_fit_the_limit_or_say_why_not(named: tuple[str, Any], kind: Any) -> None:
+    """Of an item's text the beginning stays, of a history the newest events."""
     _, tokenizer = named
-    plan = build_prompt(tokenizer, make_attributes(), "item")
-    text = tokenise_text(tokenizer, "A merry tale. " * 30, 200)[0]
+    plan = build_prompt(tokenizer, make_attributes(), kind)
+    text = list(range(300, 500))
     fixed = len(generation_lines(plan, [], limit=None).ids) - sum(map(len, plan.definitions))
     lines = generation_lines(plan, text, limit=fixed + 20)
     assert len(lines.ids) == fixed + 20
+    before = len(plan.head) + len(plan.opening)
+    assert lines.ids[before : before + 20] == (text[:20] if kind == "item" else text[-20:])
     assert [lines.ids[p] for p in lines.digit_places] == [plan.digits[4]] * 4
     with pytest.raises(InputError, match="context"):
         generation_lines(plan, text, limit=fixed)
