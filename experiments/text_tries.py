@@ -34,8 +34,9 @@ from guided_refine.data.dataset import Dataset, load_dataset
 from guided_refine.files import atomic_path
 from guided_refine.progress import Progress
 from guided_refine.refine.pca import fit_pca
+from guided_refine.refine.summed_table import fresh_sum
 from guided_refine.refine.table import RefinedTable, guided_scale
-from guided_refine.refine.text_table import TextTable, standardised
+from guided_refine.refine.text_table import standardised
 from guided_refine.runfolder import RunFolder
 from guided_refine.scoring.builtin.encoder import SentenceEncoder
 from guided_refine.scoring.scores import load_scores
@@ -78,7 +79,7 @@ def table_of(
     guided = torch.from_numpy(values)
     width = base.table.width
     if fusion == "sum":
-        return TextTable(guided, width, seed=derived_seed(seed, ITEM_TABLE), ids=True)
+        return fresh_sum(guided, width, seed=derived_seed(seed, ITEM_TABLE), free=True)
     vectors = base.item_vectors()
     reduced = torch.from_numpy(fit_pca(vectors, width - guided.shape[1]).apply(vectors))
     return RefinedTable(reduced, guided, guided_scale(reduced, guided, 1.0))

@@ -197,6 +197,13 @@ class BaseConfig(_Section):
 class RefineConfig(_Section):
     """How scores and base embeddings are joined."""
 
+    fuse: Literal["columns", "sum"] = Field(
+        "columns",
+        description="scores take the place of the base's least columns, or are mapped and added to vectors of full width",
+    )
+    start: Literal["warm", "fresh"] = Field(
+        "warm", description="free columns start from the base's vectors, or anew as the base did"
+    )
     width: int | None = Field(None, ge=2, description="width of refined embeddings; default: the base's")
     scale: float = Field(
         1.0, gt=0, description="standard deviation of guided columns relative to the PCA columns"

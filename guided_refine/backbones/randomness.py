@@ -10,7 +10,7 @@ import torch
 
 # Purposes. Their numbers are part of what makes a run repeatable: never renumber.
 ITEM_TABLE, ENCODER, BATCHES, DROPOUT, ITEM_SHUFFLE, USER_SHUFFLE, RANDOM_COLUMNS, RANDOM_USERS = range(8)
-NEGATIVES, RESTART = 8, 9
+NEGATIVES, RESTART, DIRECTIONS = 8, 9, 10
 
 
 def derived_seed(seed: int, *purpose: int) -> int:

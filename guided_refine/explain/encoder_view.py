@@ -160,7 +160,8 @@ def past_events(explainer: Explainer, user: int, items: np.ndarray) -> PastView:
                 )
             ]
         )
-        scores = ((states + term) @ vectors[torch.from_numpy(items) - 1].T).double().numpy()
+        columns = explainer.table.columns()[torch.from_numpy(items) - 1]
+        scores = ((explainer.table.read(states) + term) @ columns.T).double().numpy()
     return PastView(items, recent, scores[0], (scores[0] - scores[1:]).T)
 
 
@@ -179,15 +180,16 @@ class AttributeGame:
         self.items = np.asarray(items, dtype=np.int64)
         self._known: dict[bytes, Tensor] = {}
         self.encoder = model.encoder.eval()
-        vectors = model.table.matrix().detach()
+        self.table = explainer.table
+        columns = self.table.columns().detach()
         self.attributes = len(explainer.scores.attributes)
         recent = (explainer.seen(user) if history is None else history)[-self.encoder.context :]
         unique, places = np.unique(recent, return_inverse=True)
         # Only the history's rows enter the encoder: a coalition needs a small table of its own, not the catalog's.
-        self.rows = vectors[torch.from_numpy(unique) - 1]
+        self.rows = columns[torch.from_numpy(unique) - 1]
         self.order = torch.from_numpy(places.reshape(-1)) + 1
-        self.mean_item = vectors[:, -self.attributes :].mean(dim=0)
-        self.targets = vectors[torch.from_numpy(items) - 1]
+        self.mean_item = columns[:, -self.attributes :].mean(dim=0)
+        self.targets = columns[torch.from_numpy(items) - 1]
         self.term = model.term if isinstance(model.term, GuidedUserTerm) else None
         if self.term is not None:
             self.own = explainer.model_user(user)
@@ -198,7 +200,7 @@ class AttributeGame:
                 self.taste = torch.from_numpy(explainer.normalised(user)).float()
 
     def beside(self, targets: Tensor) -> AttributeGame:
-        """The same game, scored against other vectors (targets, width); the encoder is not run again for it."""
+        """The same game, scored against other columns (targets, columns); the encoder is not run again for it."""
         other = copy.copy(self)
         other.targets = targets
         return other
@@ -219,7 +221,7 @@ class AttributeGame:
 
     @torch.no_grad()
     def state(self) -> np.ndarray:
-        """The user's state with every attribute known, float32 (width,)."""
+        """What the user's state with every attribute known multiplies the columns with, float32 (columns,)."""
         return self._states(torch.ones(1, self.attributes, dtype=torch.bool))[0].numpy()
 
     def _states(self, masks: Tensor) -> Tensor:
@@ -229,15 +231,15 @@ class AttributeGame:
         rows[:, :, -m:] = torch.where(masks[:, None], rows[:, :, -m:], self.mean_item)
         items = self.order + len(self.rows) * torch.arange(count)[:, None]
         lengths = torch.full((count,), length)
-        states = self.encoder.last(items, lengths, rows.reshape(-1, rows.shape[2]))
+        states = self.encoder.last(items, lengths, self.table.folded(rows.reshape(-1, rows.shape[2])))
         if self.term is not None:
             taste = torch.where(masks, self.taste, self.mean_user)
             states = states + self.term.of_scores(self.own.expand(count), taste[:, None])[:, 0]
-        return states
+        return self.table.read(states)
 
 
 def _term(explainer: Explainer, user: int) -> Tensor:
-    """What the user term adds to this user's state, (width,)."""
+    """What the user term adds to what this user's state multiplies the columns with, (columns,)."""
     term = explainer.user_term(user)
     return torch.zeros(()) if term is None else torch.from_numpy(term)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from guided_refine.backbones.backbone import Backbone
+    from guided_refine.refine.table import GuidedTable
 
 LABELS = {COLLABORATIVE: "similar histories"}
 
@@ -55,7 +56,7 @@ class Explainer:
         Raises `InputError` when the folder is no run, or has no trained refined model yet (says what to run).
         """
         from guided_refine.backbones.backbone import Backbone
-        from guided_refine.refine.table import RefinedTable
+        from guided_refine.refine.table import GuidedTable
 
         folder = RunFolder(run)
         config = folder.config()
@@ -68,7 +69,7 @@ class Explainer:
             folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
         )
         model = Backbone.load(unit)
-        if not isinstance(model.table, RefinedTable):
+        if not isinstance(model.table, GuidedTable):
             raise InputError(f"{unit} holds no refined item table; delete the folder and run again")
         return cls(folder, config, dataset, backbone, model, seed)
 
@@ -134,7 +135,7 @@ class Explainer:
         )
 
     def contributions_of(self, state: np.ndarray, vectors: np.ndarray | None = None) -> Contributions:
-        """Scores of all items for any state (width,); `vectors` (n_items, width) in place of the model's own."""
+        """Scores of all items for any state (columns,); `vectors` (n_items, columns) in place of the model's own."""
         vectors = self.vectors if vectors is None else vectors
         return Contributions(self.parts, vectors @ state.astype(np.float64), self._grouped(state, vectors))
 
@@ -144,9 +145,24 @@ class Explainer:
         return [COLLABORATIVE, *self.scores.attributes]
 
     def state(self, user: int) -> np.ndarray:
-        """What is compared with item vectors to predict a user number's next event, float32 (width,)."""
-        state: np.ndarray = self.model.states(np.array([user]), "test", self.dataset)[0]
-        return state
+        """What multiplies the items' columns to predict a user number's next event, float32 (columns,)."""
+        return self.read(self.model.states(np.array([user]), "test", self.dataset)[0])
+
+    def read(self, state: np.ndarray) -> np.ndarray:
+        """A state of the model (width,) as what it multiplies the items' columns with, (columns,)."""
+        import torch
+
+        with torch.no_grad():
+            weights: np.ndarray = self.table.read(torch.from_numpy(state)).numpy()
+        return weights
+
+    @property
+    def table(self) -> GuidedTable:
+        """The model's items."""
+        from guided_refine.refine.table import GuidedTable
+
+        assert isinstance(self.model.table, GuidedTable)
+        return self.model.table
 
     def _grouped(self, vector: np.ndarray, vectors: np.ndarray | None = None) -> np.ndarray:
         """Products with all item vectors by column, the collaborative columns summed: (n_items, 1 + attributes)."""
@@ -155,7 +171,7 @@ class Explainer:
         return np.hstack([behaviour, products[:, self._behaviour :]])
 
     def user_term(self, user: int) -> np.ndarray | None:
-        """What the guided user term adds to the encoder's state, shape (width,)."""
+        """What the guided user term adds to what the encoder's state multiplies the columns with, shape (columns,)."""
         import torch
 
         if self.model.term is None:
@@ -163,7 +179,7 @@ class Explainer:
         seen = torch.tensor([[len(self.seen(user))]])
         with torch.no_grad():
             term: np.ndarray = self.model.term(self.model_user(user), seen)[0, 0].numpy()
-        return term
+        return self.read(term)
 
     def model_user(self, user: int) -> Tensor:
         """The number, shape (1,), under which the model knows a user number of the dataset; -1 for unknown."""
@@ -199,8 +215,8 @@ class Explainer:
 
     @cached_property
     def vectors(self) -> np.ndarray:
-        """Vectors of all items, float64 (n_items, width); the attributes' columns are the last ones."""
-        return self.model.item_vectors().astype(np.float64)
+        """All items as columns, float64 (n_items, columns); the attributes' are the last ones."""
+        return self.table.columns().detach().double().numpy()
 
     @property
     def _behaviour(self) -> int:

@@ -91,7 +91,7 @@ class Newcomer(Explainer):
         )
 
     def state(self, user: int) -> np.ndarray:
-        """What is compared with item vectors, float32 (width,)."""
+        """What multiplies the items' columns, float32 (columns,)."""
         return self._state
 
     @cached_property
@@ -101,17 +101,16 @@ class Newcomer(Explainer):
         with torch.no_grad():
             vectors = model.table.matrix()
             read = model.encoder.eval().last(recent, torch.tensor([recent.shape[1]]), vectors)[0].numpy()
-        taste = self.user_term(NOBODY)
-        state: np.ndarray = read if taste is None else read + taste
-        return state
+        taste, weights = self.user_term(NOBODY), self.read(read)
+        return weights if taste is None else weights + taste
 
     def user_term(self, user: int) -> np.ndarray | None:
-        """What the user term adds for somebody it does not know, shape (width,)."""
+        """What the user term adds for somebody it does not know, shape (columns,)."""
         if self.model.term is None:
             return None
         with torch.no_grad():
             term: np.ndarray = self.model.term.unknown(torch.from_numpy(self.history)[None])[0].numpy()
-        return term
+        return self.read(term)
 
     # ---------------------------------------------------------------- estimated scores
 
@@ -145,7 +144,7 @@ class Newcomer(Explainer):
 
     @cached_property
     def vectors(self) -> np.ndarray:
-        """Vectors of all items, float64 (n_items, width)."""
+        """All items as columns, float64 (n_items, columns)."""
         return self.opened.vectors
 
     def item_number(self, item: str) -> int:

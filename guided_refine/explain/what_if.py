@@ -13,12 +13,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 
 from guided_refine.errors import InputError, nearest
 from guided_refine.explain.contributions import Contributions
 from guided_refine.explain.explainer import Explainer, Profile
 from guided_refine.explain.reach import Reach, reach_alone, reach_together
-from guided_refine.refine.table import RefinedTable
+from guided_refine.refine.table import GuidedTable
 from guided_refine.refine.users import GuidedUserTerm
 
 
@@ -58,7 +59,7 @@ class WhatIf:
 
     def __init__(self, explainer: Explainer, user: int) -> None:
         term, table = explainer.model.term, explainer.model.table
-        if not isinstance(term, GuidedUserTerm) or not isinstance(table, RefinedTable):
+        if not isinstance(term, GuidedUserTerm) or not isinstance(table, GuidedTable):
             raise InputError(
                 f"the refined model of {explainer.folder.root} reads no user scores, so none can be changed"
             )
@@ -98,9 +99,7 @@ class WhatIf:
         return then - self.now
 
     def _state_after(self, shift: np.ndarray) -> np.ndarray:
-        state = self.explainer.state(self.user).astype(np.float64)
-        state[-len(shift) :] += self.weight @ shift
-        return state
+        return self.explainer.state(self.user).astype(np.float64) + self.pull @ shift
 
     def shifted(self, shift: np.ndarray) -> Contributions:
         """All items' scores after the user's normalised scores moved by `shift` (attributes,)."""
@@ -192,7 +191,7 @@ class WhatIf:
         """All items' scores now, (n_items,), and how fast they move with each normalised score, (n_items, attributes)."""
         vectors = self.explainer.vectors
         score: np.ndarray = vectors @ self.explainer.state(self.user).astype(np.float64)
-        return score, vectors[:, -len(self.attributes) :] @ self.weight
+        return score, vectors @ self.pull
 
     def _change(self, shift: np.ndarray, item: int) -> Change:
         then = self.now + shift
@@ -213,9 +212,11 @@ class WhatIf:
     # ---------------------------------------------------------------- scores and their normalised form
 
     @cached_property
-    def weight(self) -> np.ndarray:
-        """W of the user term, (attributes, attributes)."""
-        return self.term.weight.detach().double().numpy()
+    def pull(self) -> np.ndarray:
+        """How a normalised user score moves what the state multiplies the columns with, (columns, attributes)."""
+        with torch.no_grad():
+            added = self.table.read(self.term.widened(self.term.weight.T))
+        return added.double().numpy().T
 
     @cached_property
     def everyone(self) -> np.ndarray:

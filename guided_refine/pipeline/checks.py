@@ -60,7 +60,7 @@ def _check_device(device: str, key: str) -> None:
 def _check_width(plan: Plan, base_width: int) -> None:
     from guided_refine.refine.pca import kept_columns
 
-    if plan.variants - {"base", "warm_restart", *TEXT_VARIANTS}:
+    if plan.config.refine.fuse == "columns" and plan.variants - {"base", "warm_restart", *TEXT_VARIANTS}:
         kept_columns(plan.config.refine.width or base_width, len(plan.attributes.attributes))
 
 

@@ -9,7 +9,7 @@ import torch
 
 from guided_refine.backbones.backbone import Backbone
 from guided_refine.errors import InputError
-from guided_refine.refine.table import RefinedTable
+from guided_refine.refine.table import GuidedTable
 from guided_refine.refine.users import GuidedUserTerm
 
 NEIGHBOURS = 20
@@ -25,7 +25,7 @@ def extended(backbone: Backbone, item_ids: Sequence[str], scores: np.ndarray) ->
     Raises `InputError` when the model has no guided columns, an item is there already, or the scores do not fit.
     """
     table, term = backbone.table, backbone.term
-    if not isinstance(table, RefinedTable) or not isinstance(term, GuidedUserTerm) or not backbone.item_ids:
+    if not isinstance(table, GuidedTable) or not isinstance(term, GuidedUserTerm) or not backbone.item_ids:
         raise InputError(
             f"this {backbone.kind} is no trained refined model, so text alone cannot tell it about an item"
         )
@@ -33,16 +33,10 @@ def extended(backbone: Backbone, item_ids: Sequence[str], scores: np.ndarray) ->
     _check(backbone, ids, scores, table.attributes)
     normalised = torch.from_numpy(term.normaliser.apply(np.asarray(scores, dtype=np.float64)))
     guided = normalised * table.scale
-    reduced = borrowed(table.reduced.detach().numpy(), table.guided.numpy(), guided.numpy())
-    n_items = table.n_items + len(ids)
-    bigger = RefinedTable.blank(**{**table.options(), "n_items": n_items})
-    bigger.load_state_dict(
-        {
-            "reduced": torch.cat([table.reduced.detach(), torch.from_numpy(reduced)]),
-            "guided": torch.cat([table.guided, guided]),
-        }
-    )
-    wider = GuidedUserTerm.blank(**{**term.options(), "n_items": n_items})
+    columns, m = table.columns().detach().numpy(), table.attributes
+    free = borrowed(columns[:, :-m], columns[:, -m:], guided.numpy())
+    bigger = table.with_items(torch.from_numpy(free), guided)
+    wider = GuidedUserTerm.blank(**{**term.options(), "n_items": bigger.n_items})
     estimate = torch.cat([term.estimate.item_scores, normalised])
     wider.load_state_dict({**term.state_dict(), "estimate.item_scores": estimate})
     model = Backbone(backbone.kind, bigger, wider, backbone.config, backbone.seed)

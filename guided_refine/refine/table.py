@@ -1,10 +1,13 @@
-"""`RefinedTable`: e_i = [trainable columns from the base ; frozen guided columns].
+"""Item vectors that attribute scores are part of, and the way they are in the paper.
+
+`RefinedTable`: e_i = [trainable columns from the base ; frozen guided columns].
 
 Guided Embedding Refinement, Jia et al. 2025, https://arxiv.org/abs/2504.11658
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -13,7 +16,36 @@ from torch import Tensor, nn
 from guided_refine.backbones.tables import ItemTable
 
 
-class RefinedTable(ItemTable):
+class GuidedTable(ItemTable):
+    """A table whose vectors can be written as columns, of which the last `attributes` are one attribute each.
+
+    The dot product of a state with a vector is that of `read(state)` with the item's row of `columns()`, so a score splits
+    by attribute however the attributes were joined with the rest. `scale` times a normalised score is what stands in an
+    attribute's column.
+    """
+
+    attributes: int
+    scale: float
+    guided: Tensor
+
+    @abstractmethod
+    def columns(self) -> Tensor:
+        """All items as columns, shape (n_items, free + attributes)."""
+
+    @abstractmethod
+    def read(self, states: Tensor) -> Tensor:
+        """What states (..., width) multiply the columns with, shape (..., free + attributes)."""
+
+    @abstractmethod
+    def folded(self, columns: Tensor) -> Tensor:
+        """The vectors (..., width) of items with these columns (..., free + attributes)."""
+
+    @abstractmethod
+    def with_items(self, free: Tensor, guided: Tensor) -> GuidedTable:
+        """This table with further items behind its own: `free` (new, free), `guided` (new, attributes), scaled."""
+
+
+class RefinedTable(GuidedTable):
     """Item vectors whose last columns are normalised attribute scores times one fixed scale.
 
     `reduced` (n_items, width - attributes) trains and may have no columns at all; `guided`
@@ -23,8 +55,6 @@ class RefinedTable(ItemTable):
     >>> table.matrix().tolist()
     [[0.0, 0.0, 0.0, 0.5], [0.0, 0.0, 0.0, -0.5]]
     """
-
-    guided: Tensor
 
     def __init__(self, reduced: Tensor, guided: Tensor, scale: float) -> None:
         super().__init__()
@@ -38,6 +68,28 @@ class RefinedTable(ItemTable):
     def matrix(self) -> Tensor:
         """Vectors of all items, shape (n_items, width)."""
         return torch.cat([self.reduced, self.guided], dim=1)
+
+    def columns(self) -> Tensor:
+        """The vectors themselves."""
+        return self.matrix()
+
+    def read(self, states: Tensor) -> Tensor:
+        """The states themselves."""
+        return states
+
+    def folded(self, columns: Tensor) -> Tensor:
+        """The columns themselves."""
+        return columns
+
+    def with_items(self, free: Tensor, guided: Tensor) -> RefinedTable:
+        """This table with further items behind its own."""
+        more = RefinedTable.blank(**{**self.options(), "n_items": self.n_items + len(free)})
+        parts = {
+            "reduced": torch.cat([self.reduced.detach(), free]),
+            "guided": torch.cat([self.guided, guided]),
+        }
+        more.load_state_dict(parts)
+        return more
 
     def options(self) -> dict[str, Any]:
         """Sizes and the scale of the guided columns."""

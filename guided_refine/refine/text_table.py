@@ -6,57 +6,26 @@ from principal components of text is LLM2BERT4Rec's way (https://arxiv.org/abs/2
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from guided_refine.backbones.randomness import ITEM_TABLE, derived_seed
 from guided_refine.backbones.tables import ItemTable, VectorTable
 from guided_refine.refine.pca import fit_pca
-
-# What the free vectors of an `IdTable` start from.
-START_STD = 0.02
+from guided_refine.refine.summed_table import START_STD, fresh_sum
 
 
-class TextTable(ItemTable):
-    """e_i = A x_i, or id_i + A x_i with `ids`: x (n_items, dims) are frozen, A and the ids (n_items, width) train.
+def text_table(variant: str, texts: np.ndarray, width: int, seed: int) -> ItemTable:
+    """The table of `text_linear`, `text_pca` or `id_plus_text`; `texts` (n_items, dims) hold NaN where there is none.
 
-    All columns start with the spread that free vectors start with. Served vectors have `width` columns, whatever `dims`.
-
-    >>> table = TextTable(torch.randn(5, 12), width=4, seed=0, ids=True)
-    >>> table.matrix().shape, sorted(name for name, _ in table.named_parameters())
-    (torch.Size([5, 4]), ['adapter', 'ids'])
+    >>> text_table("id_plus_text", np.ones((5, 3)), width=4, seed=0).matrix().shape
+    torch.Size([5, 4])
     """
-
-    texts: Tensor
-
-    def __init__(self, texts: Tensor, width: int, *, seed: int, ids: bool) -> None:
-        super().__init__()
-        self.n_items, self.dims, self.width = len(texts), texts.shape[1], width
-        generator = torch.Generator().manual_seed(seed)
-
-        def drawn(*shape: int, std: float) -> nn.Parameter:
-            return nn.Parameter(torch.randn(*shape, generator=generator) * std)
-
-        self.ids = drawn(self.n_items, width, std=START_STD) if ids else None
-        self.adapter = drawn(self.dims, width, std=START_STD / max(1, self.dims) ** 0.5)
-        self.register_buffer("texts", texts.detach().float())
-
-    def matrix(self) -> Tensor:
-        """Vectors of all items, shape (n_items, width)."""
-        mapped = self.texts @ self.adapter
-        return mapped if self.ids is None else self.ids + mapped
-
-    def options(self) -> dict[str, Any]:
-        """Sizes, and whether there are free vectors."""
-        return {"n_items": self.n_items, "dims": self.dims, "width": self.width, "ids": self.ids is not None}
-
-    @classmethod
-    def blank(cls, **options: Any) -> TextTable:
-        """A table whose values are loaded next."""
-        texts = torch.zeros(options["n_items"], options["dims"])
-        return cls(texts, options["width"], seed=0, ids=options["ids"])
+    if variant == "text_pca":
+        return text_start(texts, width)
+    drawn = derived_seed(seed, ITEM_TABLE)
+    return fresh_sum(standardised(texts), width, seed=drawn, free=variant == "id_plus_text")
 
 
 def standardised(vectors: np.ndarray) -> Tensor:

@@ -1,7 +1,8 @@
 """`GuidedUserTerm`: what the language model said of a user, calibrated, plus a free residual.
 
 h = encoder state + [0 ; W z_u(seen) + r_u], where z_u(seen) are the normalised scores at the latest snapshot
-that has read at most `seen` events, W is trained from user_weight * I, and r_u is trained from 0.
+that has read at most `seen` events, W is trained from user_weight * I, and r_u is trained from 0. Where attributes are
+directions D instead of columns it is h = encoder state + (W z_u(seen) + r_u) D, and D is trained too.
 Guided Embedding Refinement, Jia et al. 2025, https://arxiv.org/abs/2504.11658: item scores frozen, user side trained.
 """
 
@@ -33,7 +34,7 @@ class Snapshots:
 
 
 class GuidedUserTerm(UserTerm):
-    """Adds to the last columns of a state of `width`; the others get 0.
+    """Adds to the last columns of a state of `width`, and nothing to the others; or along `directions`.
 
     Users are numbered 0..n_users-1; -1 is unknown and gets nothing in `forward`, and in `unknown` an estimate
     (or a language model's scores of the moment) but no residual.
@@ -55,13 +56,16 @@ class GuidedUserTerm(UserTerm):
         *,
         user_weight: float = 1.0,
         residual: bool = True,
+        directions: Tensor | None = None,
     ) -> None:
+        """`directions` (attributes, width): where a `SummedTable`'s attributes point at the start; they train."""
         super().__init__()
         m = snapshots.value.shape[1]
         self.width, self.n_users, self.attributes = width, n_users, m
         self.span = int(snapshots.position.max(initial=0)) + 2
         self.weight = nn.Parameter(user_weight * torch.eye(m))
         self.residual = nn.Parameter(torch.zeros(n_users, m)) if residual else None
+        self.directions = None if directions is None else nn.Parameter(directions.detach().float().clone())
         # One sorted key per snapshot, so that the latest one is found by a single binary search.
         key = snapshots.user.astype(np.int64) * self.span + snapshots.position
         self.register_buffer("key", torch.from_numpy(key))
@@ -104,7 +108,7 @@ class GuidedUserTerm(UserTerm):
         if self.residual is not None:
             known = (users >= 0)[:, None]
             guided = guided + torch.where(known, self.residual[users.clamp(min=0)], 0.0)[:, None]
-        return self._widen(guided)
+        return self.widened(guided)
 
     def unknown(self, items: Tensor, given: Tensor | None = None) -> Tensor:
         """Term of users never seen, (batch, width): calibrated scores, `given` or estimated; no residual."""
@@ -116,9 +120,12 @@ class GuidedUserTerm(UserTerm):
                     f"{given.shape[-1]} user scores were given, expected {self.attributes}, one per attribute"
                 )
             normalised = torch.from_numpy(self.normaliser.apply(given.numpy()))
-        return self._widen(normalised @ self.weight.T)
+        return self.widened(normalised @ self.weight.T)
 
-    def _widen(self, guided: Tensor) -> Tensor:
+    def widened(self, guided: Tensor) -> Tensor:
+        """Calibrated scores (..., attributes) as they are added to a state, (..., width)."""
+        if self.directions is not None:
+            return guided @ self.directions
         return nn.functional.pad(guided, (self.width - self.attributes, 0))
 
     def options(self) -> dict[str, Any]:
@@ -132,6 +139,7 @@ class GuidedUserTerm(UserTerm):
             "knots": self.knots_x.shape[1],
             "n_items": len(self.estimate.item_scores),
             "residual": self.residual is not None,
+            "directions": self.directions is not None,
         }
 
     @classmethod
@@ -146,6 +154,8 @@ class GuidedUserTerm(UserTerm):
             Normaliser(np.zeros((m, k)), np.zeros((m, k)), np.zeros(m)),
             HistoryEstimate(torch.zeros(options["n_items"], m), torch.zeros(m, m), torch.zeros(m)),
             residual=options["residual"],
+            # Not in models of before there was a choice.
+            directions=torch.zeros(m, options["width"]) if options.get("directions") else None,
         )
         term.span = options["span"]
         return term

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from guided_refine.backbones.backbone import Backbone
 from guided_refine.backbones.randomness import (
+    DIRECTIONS,
     ITEM_SHUFFLE,
     ITEM_TABLE,
     RANDOM_COLUMNS,
@@ -29,8 +31,9 @@ from guided_refine.refine.base_embeddings import load_base_embeddings
 from guided_refine.refine.estimate import fit_estimate
 from guided_refine.refine.normalise import Normaliser
 from guided_refine.refine.pca import fit_pca, kept_columns
+from guided_refine.refine.summed_table import START_STD, SummedTable, directions
 from guided_refine.refine.table import RefinedTable, guided_scale
-from guided_refine.refine.text_table import TextTable, standardised, text_start
+from guided_refine.refine.text_table import text_table
 from guided_refine.refine.users import GuidedUserTerm, Snapshots
 from guided_refine.scoring.scores import AttributeScores, UserScores
 
@@ -79,6 +82,9 @@ def build_variant(
     | text_pca          | free, started from PCA of text vectors   | none                           |
     | id_plus_text      | free, plus that linear map               | none                           |
 
+    With `refine.fuse: sum` scores are not columns beside a PCA but are mapped and added to vectors of full width, and
+    `trainable_columns` trains what stands for the scores. With `refine.start: fresh` draws take the place of the PCA.
+
     `scores` maps "tuned" and "untuned" to scores; where both are there, "tuned" is used (but by `untuned`). `texts`
     (n_items, dims), which the last three read, are vectors of the items' texts by the untuned model, NaN where there is
     no text; these three start anew, as the base does.
@@ -95,10 +101,9 @@ def build_variant(
     if variant in TEXT_VARIANTS:
         if texts is None:
             raise InputError(f"variant {variant} needs vectors of the items' texts")
-        return Backbone(base.kind, _text_table(variant, texts, width, seed), None, config.train, seed)
-    kept = kept_columns(width, len(attributes))
-    vectors = base.item_vectors()
-    reduced = torch.from_numpy(fit_pca(vectors, kept).apply(vectors))
+        return Backbone(base.kind, text_table(variant, texts, width, seed), None, config.train, seed)
+    kept = kept_columns(width, len(attributes)) if config.refine.fuse == "columns" else width
+    reduced = _start(base, kept, config, seed)
     if variant == "pca_only":
         return Backbone(base.kind, VectorTable(reduced), None, config.train, seed)
     guided = _Guided(_source(scores, variant, attributes, dataset), dataset, config)
@@ -107,6 +112,12 @@ def build_variant(
     elif variant in ("random_columns", "trainable_columns"):
         guided.randomise(seed, silent_users=variant == "trainable_columns")
     scale = guided_scale(reduced, guided.items, config.refine.scale)
+    if config.refine.fuse == "sum":
+        generator = torch.Generator().manual_seed(derived_seed(seed, DIRECTIONS))
+        where = directions(len(attributes), width, scale, generator)
+        free = None if variant == "guided_only" else reduced
+        summed = SummedTable(guided.items, where, free, trainable=variant == "trainable_columns")
+        return Backbone(base.kind, summed, guided.term(width, where), config.train, seed)
     if variant == "guided_only":
         reduced, width = reduced[:, :0], len(attributes)
     if variant == "trainable_columns":
@@ -116,11 +127,16 @@ def build_variant(
     return Backbone(base.kind, table_, guided.term(width), config.train, seed)
 
 
-def _text_table(variant: str, texts: np.ndarray, width: int, seed: int) -> ItemTable:
-    if variant == "text_pca":
-        return text_start(texts, width)
-    drawn = derived_seed(seed, ITEM_TABLE)
-    return TextTable(standardised(texts), width, seed=drawn, ids=variant == "id_plus_text")
+def _start(base: Backbone, kept: int, config: Config, seed: int) -> Tensor:
+    """What the free columns (n_items, kept) start from: the base, reduced where there is less room, or draws."""
+    if config.refine.start == "fresh":
+        return IdTable(
+            base.table.n_items, kept, seed=derived_seed(seed, ITEM_TABLE), std=START_STD
+        ).weight.detach()
+    vectors = base.item_vectors()
+    if kept == base.table.width:
+        return torch.from_numpy(vectors)
+    return torch.from_numpy(fit_pca(vectors, kept).apply(vectors))
 
 
 def _source(
@@ -188,7 +204,7 @@ class _Guided:
             self.users.user, self.users.position, value[self.users.user].astype(np.float32)
         )
 
-    def term(self, width: int) -> GuidedUserTerm:
+    def term(self, width: int, where: Tensor | None = None) -> GuidedUserTerm:
         """The user term, with an estimate for unknown users fitted on training prefixes."""
         everyone = np.arange(self.dataset.n_users)
         by = UserScores(self.users.user, self.users.position, self.users.value, self.users.value)
@@ -203,4 +219,5 @@ class _Guided:
             fit_estimate(self.items.numpy(), histories, self.users.value[row[known]]),
             user_weight=self.refine.user_weight,
             residual=self.refine.residual,
+            directions=where,
         )

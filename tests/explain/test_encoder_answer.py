@@ -22,8 +22,8 @@ USER = 6
 
 
 @pytest.fixture(scope="module")
-def explainer(finished: RunFolder) -> Explainer:
-    return Explainer.open(finished.root)
+def explainer(either: RunFolder) -> Explainer:
+    return Explainer.open(either.root)
 
 
 def first(explainer: Explainer, user: int) -> int:

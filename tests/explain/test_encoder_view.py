@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import permutations
 from math import factorial
 
@@ -19,8 +20,8 @@ ITEMS = np.array([3, 17, 40])
 
 
 @pytest.fixture(scope="module")
-def explainer(finished: RunFolder) -> Explainer:
-    return Explainer.open(finished.root)
+def explainer(either: RunFolder) -> Explainer:
+    return Explainer.open(either.root)
 
 
 def test_everything_known_is_the_models_own_score(explainer: Explainer) -> None:
@@ -37,10 +38,11 @@ def test_an_unknown_attribute_is_the_mean_everywhere_it_goes_in(explainer: Expla
     known = np.ones((1, game.attributes))
     known[0, column] = 0
     model = explainer.model.model
-    vectors = model.table.matrix().detach().clone()
-    targets = vectors[torch.from_numpy(ITEMS) - 1].clone()
-    place = vectors.shape[1] - game.attributes + column
-    vectors[:, place] = vectors[:, place].mean()
+    targets = model.table.matrix()[torch.from_numpy(ITEMS) - 1].detach()
+    without = copy.deepcopy(model.table)
+    with torch.no_grad():
+        without.guided[:, column] = without.guided[:, column].mean()
+    vectors = without.matrix().detach()
     seen = torch.from_numpy(explainer.seen(user))
     with torch.no_grad():
         state = model.encoder.last(
@@ -110,7 +112,8 @@ def test_an_event_left_out_is_a_history_without_it(explainer: Explainer) -> None
     model = explainer.model.model
     context = model.encoder.context
     assert found.events.tolist() == seen[-context:].tolist()
-    term = explainer.user_term(user)
+    with torch.no_grad():
+        term = model.term(explainer.model_user(user), torch.tensor([[len(seen)]]))[0, 0].numpy()
     for t in range(len(found.events)):
         place = len(seen) - len(found.events) + t
         without = np.concatenate([seen[:place], seen[place + 1 :]])[-context:]

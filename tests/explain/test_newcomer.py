@@ -24,8 +24,8 @@ ANY_HISTORY = st.lists(st.integers(0, ITEMS - 1).map(lambda i: f"i{i}"), min_siz
 
 
 @pytest.fixture(scope="module")
-def explainer(finished: RunFolder) -> Explainer:
-    return Explainer.open(finished.root)
+def explainer(either: RunFolder) -> Explainer:
+    return Explainer.open(either.root)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,9 @@ def test_scores_are_the_estimate_of_the_model_in_the_range_of_scores(
     given_back = term.unknown(
         torch.from_numpy(newcomer.history)[None], torch.from_numpy(profile)[None].float()
     )
-    np.testing.assert_allclose(given_back[0].detach().numpy(), newcomer.user_term(NOBODY), atol=1e-4)
+    np.testing.assert_allclose(
+        newcomer.read(given_back[0].detach().numpy()), newcomer.user_term(NOBODY), atol=1e-4
+    )
 
 
 def test_the_same_scores_as_sliders_change_nothing_and_others_are_what_the_model_makes_of_them(

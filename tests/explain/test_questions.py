@@ -14,8 +14,8 @@ from guided_refine.runfolder import RunFolder
 
 
 @pytest.fixture(scope="module")
-def explainer(finished: RunFolder) -> Explainer:
-    return Explainer.open(finished.root)
+def explainer(either: RunFolder) -> Explainer:
+    return Explainer.open(either.root)
 
 
 @pytest.fixture(scope="module")

@@ -45,9 +45,9 @@ def test_a_label_that_nobody_has_says_nothing() -> None:
     assert agreement(columns, [], seed=0) is None
 
 
-def test_pulls_are_means_over_items(finished: RunFolder) -> None:
+def test_pulls_are_means_over_items(either: RunFolder) -> None:
     """The short way over mean vectors equals taking every item apart."""
-    explainer = Explainer.open(finished.root)
+    explainer = Explainer.open(either.root)
     n, user = explainer.dataset.n_items, 4
     members = np.random.default_rng(0).random(n) < 0.3
     link = Link(explainer.scores.attributes[1], "g: x", 0.7, members)

@@ -9,7 +9,8 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from guided_refine.backbones.tables import IdTable
-from guided_refine.refine.text_table import START_STD, TextTable, standardised, text_start
+from guided_refine.refine.summed_table import START_STD, fresh_sum
+from guided_refine.refine.text_table import standardised, text_start
 
 RNG = np.random.default_rng(0)
 VECTORS = RNG.standard_normal((300, 24)) @ RNG.standard_normal((24, 24)) + 5.0
@@ -17,11 +18,11 @@ VECTORS = RNG.standard_normal((300, 24)) @ RNG.standard_normal((24, 24)) + 5.0
 
 @pytest.mark.parametrize("ids", [True, False])
 def test_a_row_is_the_map_of_its_own_text(ids: bool) -> None:
-    table = TextTable(standardised(VECTORS), width=8, seed=3, ids=ids)
+    table = fresh_sum(standardised(VECTORS), width=8, seed=3, free=ids)
     texts = StandardScaler().fit_transform(VECTORS)
     wanted = texts @ table.adapter.detach().numpy()
-    if table.ids is not None:
-        wanted = wanted + table.ids.detach().numpy()
+    if table.free is not None:
+        wanted = wanted + table.free.detach().numpy()
     np.testing.assert_allclose(table.matrix().detach().numpy(), wanted, atol=1e-5)
     looked_up = table.lookup(torch.tensor([0, 1, 300])).detach()
     assert not looked_up[0].any(), "padding has no text"
@@ -30,7 +31,7 @@ def test_a_row_is_the_map_of_its_own_text(ids: bool) -> None:
 
 def test_it_starts_as_wide_as_free_vectors_do() -> None:
     free = IdTable(300, 8).matrix().std().item()
-    assert TextTable(standardised(VECTORS), 8, seed=0, ids=False).matrix().std().item() == pytest.approx(
+    assert fresh_sum(standardised(VECTORS), 8, seed=0, free=False).matrix().std().item() == pytest.approx(
         free, rel=0.25
     )
     start = text_start(VECTORS, 8).matrix()
@@ -38,10 +39,10 @@ def test_it_starts_as_wide_as_free_vectors_do() -> None:
 
 
 def test_only_ids_and_the_map_train() -> None:
-    table = TextTable(standardised(VECTORS), 8, seed=0, ids=True)
+    table = fresh_sum(standardised(VECTORS), 8, seed=0, free=True)
     table.matrix().sum().backward()
-    assert {n for n, p in table.named_parameters() if p.grad is not None} == {"ids", "adapter"}
-    assert not table.texts.requires_grad
+    assert {n for n, p in table.named_parameters() if p.grad is not None} == {"free", "adapter"}
+    assert not table.guided.requires_grad
 
 
 def test_the_start_is_scikit_learns_principal_components() -> None:
@@ -64,5 +65,5 @@ def test_items_without_a_text_lie_at_the_mean() -> None:
 
 
 def test_the_seed_decides() -> None:
-    first, same, other = (TextTable(standardised(VECTORS), 8, seed=s, ids=True) for s in (1, 1, 2))
+    first, same, other = (fresh_sum(standardised(VECTORS), 8, seed=s, free=True) for s in (1, 1, 2))
     assert torch.equal(first.matrix(), same.matrix()) and not torch.equal(first.matrix(), other.matrix())

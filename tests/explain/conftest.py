@@ -1,0 +1,24 @@
+"""Finished runs of both ways in which scores are joined with free vectors."""
+
+from __future__ import annotations
+
+import pytest
+from tiny_run import make_run
+
+from guided_refine.runfolder import RunFolder
+
+
+@pytest.fixture(scope="session")
+def summed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """As `finished`, with scores added to vectors of full width, strongly enough to matter after two epochs; read only."""
+    folder = tmp_path_factory.mktemp("summed")
+    return make_run(
+        folder / "run", folder / "source", refine={"fuse": "sum", "scale": 3.0, "user_weight": 20.0}
+    )
+
+
+@pytest.fixture(scope="module", params=["finished", "summed"])
+def either(request: pytest.FixtureRequest) -> RunFolder:
+    """One of the two runs."""
+    run: RunFolder = request.getfixturevalue(request.param)
+    return run
