@@ -13,7 +13,7 @@ from torch import Tensor
 from guided_refine.backbones.histories import Histories
 from guided_refine.backbones.model import SequenceModel
 from guided_refine.backbones.randomness import ITEM_TABLE, derived_seed
-from guided_refine.backbones.tables import IdTable, ItemTable, UserTerm
+from guided_refine.backbones.tables import IdTable, ItemTable, UserTerm, VectorTable
 from guided_refine.backbones.topk import top_items
 from guided_refine.backbones.training import FitResult, torch_threads, train
 from guided_refine.config import TrainConfig
@@ -87,6 +87,19 @@ class Backbone:
         other = copy.copy(self)
         other.model = copy.deepcopy(self.model)
         other.seed, other._start, other._bound = seed, other._weights(), None
+        return other
+
+    def served(self) -> Backbone:
+        """A copy that recommends the same from item vectors that are put together once, whatever they are made of.
+
+        One matrix (n_items, width), as the base has: what serves it costs what the base costs. It cannot be explained or
+        trained on; keep this one for that.
+        """
+        table = VectorTable(self.table.matrix().detach(), trainable=False)
+        other = Backbone(self.kind, table, self.term, self.config, self.seed)
+        other.model.encoder.load_state_dict(self.model.encoder.state_dict())
+        other.item_ids, other.user_ids, other.id_types = self.item_ids, self.user_ids, self.id_types
+        other.cut_off, other.histories = self.cut_off, self.histories
         return other
 
     # ---------------------------------------------------------------- training

@@ -55,10 +55,14 @@ class Topic:
 
 @dataclass(frozen=True)
 class Proposal:
-    """Topics from the most to the least frequent, and of how many texts they are."""
+    """Topics from the most to the least frequent, and of how many texts they are.
+
+    `weights` (texts, topics): how much of each topic is in each text, 0 and more, 0 where there is no text.
+    """
 
     topics: list[Topic]
     texts: int
+    weights: np.ndarray
 
     def attribute_set(self, domain: str) -> AttributeSet:
         """The topics as an attribute set of version 1."""
@@ -109,7 +113,8 @@ def propose_attributes(texts: Sequence[str], count: int) -> Proposal:
     topics: list[Topic] = []
     names: set[str] = set()
     said = [t for t in range(len(kept)) if ranked[t]]
-    for place in sorted(said, key=lambda t: -np.mean(leading == t)):
+    order = sorted(said, key=lambda t: -np.mean(leading == t))
+    for place in order:
         name = _name(ranked[place], names)
         names.add(name)
         others = sorted((t for t in said if t != place), key=lambda t: alike[place, t])
@@ -121,7 +126,9 @@ def propose_attributes(texts: Sequence[str], count: int) -> Proposal:
                 [known[i] for i in examples if weights[i, place] > 0],
             )
         )
-    return Proposal(topics, len(known))
+    of_all = np.zeros((len(texts), len(order)))
+    of_all[known] = weights[:, order]
+    return Proposal(topics, len(known), of_all)
 
 
 def _fitted(model: NMF, matrix: csr_matrix, **start: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from synthetic import random_dataset, random_scores
@@ -169,3 +170,19 @@ def test_new_items_stand_where_their_scores_point(
         more.table.guided[-2:].detach().numpy(), model.term.normaliser.apply(raw), rtol=1e-6
     )
     assert len(more.recommend_for_history(["n1", "i3"], k=5)) == 5
+
+
+def test_what_is_served_is_one_matrix_and_recommends_the_same(
+    dataset: Dataset, base: Backbone, scores: dict[str, AttributeScores], tmp_path: Path
+) -> None:
+    model = build("refined", dataset, base, scores)
+    model.fit(dataset)
+    model.served().save(tmp_path)
+    served = Backbone.load(tmp_path)
+    assert [name for name in served.model.state_dict() if name.startswith("table.")] == ["table.weight"]
+    assert served.model.table.weight.shape == base.model.table.weight.shape
+    pd.testing.assert_frame_equal(
+        served.recommend(model.user_ids, k=5), model.recommend(model.user_ids, k=5), rtol=1e-5
+    )
+    new = [m.recommend_for_history(["i1", "i4"], k=5) for m in (served, model)]
+    pd.testing.assert_frame_equal(*new, rtol=1e-5)

@@ -1,0 +1,202 @@
+"""How much of what texts bring do a few readable columns keep? Topics of the catalog's texts, added to free vectors.
+
+python experiments/attribute_curve.py RUN --out OUT [--backbones sasrec gru4rec] [--seeds 1 2 3 4 5] [--tables base ...]
+
+RUN is a run folder with prepared data (`guided-refine data prepare`, or any stage of a run of CONFIG); its config says how
+models are trained. Every cell (backbone, table, seed) is trained until validation stops rising, then tested; a finished cell
+is never trained again, a killed one goes on after its last epoch. Tables:
+
+    base                the backbone's free vectors
+    topics-N            free vectors plus a trained map of N topics' weights, those that `attributes propose --count N` names
+    topics-N-shuffled   the same, every item with another one's weights
+    topics-N-trained    the same number of columns, random at the start and trained: more parameters and no text
+    columns-N           PCA of the base's vectors and N topics' weights in the place of the other columns
+    words-N             free vectors plus a map of N singular vectors of word counts, which have no names
+
+Users have no scores of their own here: what a user likes is what the encoder reads from the history. At the end, OUT holds
+`metrics.json` and `differences.json` as a run does, and `--json FILE` gets what the tables of docs/results.md are made of.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from guided_refine.backbones.backbone import Backbone
+from guided_refine.backbones.randomness import (
+    DIRECTIONS,
+    ITEM_SHUFFLE,
+    ITEM_TABLE,
+    RANDOM_COLUMNS,
+    derived_seed,
+)
+from guided_refine.backbones.tables import IdTable, ItemTable
+from guided_refine.backbones.training import torch_threads
+from guided_refine.config import Config
+from guided_refine.data.dataset import Dataset, load_dataset
+from guided_refine.evaluation.rows import collect, compare, evaluate_unit, write_fit
+from guided_refine.files import read_json, read_parquet, write_json
+from guided_refine.machine import machine
+from guided_refine.progress import Progress
+from guided_refine.refine.pca import fit_pca
+from guided_refine.refine.summed_table import START_STD, SummedTable, directions
+from guided_refine.refine.table import RefinedTable, guided_scale
+from guided_refine.refine.text_table import standardised
+from guided_refine.runfolder import RunFolder
+from guided_refine.scoring.propose import propose_attributes
+
+HEADLINE = ["ndcg@10", "recall@10", "mrr"]
+TABLES = [
+    "base",
+    *(f"topics-{n}" for n in (4, 8, 16, 32, 64)),
+    "topics-64-shuffled",
+    "topics-64-trained",
+    "columns-16",
+    "words-64",
+    "words-256",
+]
+
+
+def columns(source: str, number: int, texts: list[str]) -> torch.Tensor:
+    """What `number` columns say of every item, (n_items, number), standardised and cut at three deviations."""
+    if source == "words":
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        counts = TfidfVectorizer(sublinear_tf=True, min_df=5, max_df=0.2, stop_words="english")
+        values = TruncatedSVD(number, random_state=0).fit_transform(counts.fit_transform(texts))
+    else:
+        values = propose_attributes(texts, number).weights
+    return standardised(values).clip(-3, 3)
+
+
+def build(
+    table: str,
+    kind: str,
+    seed: int,
+    dataset: Dataset,
+    config: Config,
+    out: Path,
+    known: dict[str, torch.Tensor],
+) -> Backbone:
+    """The unfitted model of a cell; `known` keeps columns that another cell made."""
+    width, start = config.train.width, derived_seed(seed, ITEM_TABLE)
+    if table == "base":
+        return Backbone.new(kind, dataset, config.train, seed=seed)
+    source, number, *changed = table.split("-")
+    name = f"{source.replace('columns', 'topics')}-{number}"
+    if name not in known:
+        known[name] = columns(name.split("-")[0], int(number), dataset.texts)
+    guided = known[name]
+    if changed == ["shuffled"]:
+        order = np.random.default_rng(derived_seed(seed, ITEM_SHUFFLE)).permutation(len(guided))
+        guided = guided[torch.from_numpy(order)]
+    elif changed == ["trained"]:
+        noise = np.random.default_rng(derived_seed(seed, RANDOM_COLUMNS)).standard_normal(guided.shape)
+        guided = torch.from_numpy(noise.astype(np.float32))
+    made: ItemTable
+    if source == "columns":
+        vectors = Backbone.load(out / "units" / kind / "base" / f"seed{seed}").item_vectors()
+        reduced = torch.from_numpy(fit_pca(vectors, width - guided.shape[1]).apply(vectors))
+        made = RefinedTable(reduced, guided, guided_scale(reduced, guided, 1.0))
+    else:
+        generator = torch.Generator().manual_seed(derived_seed(seed, DIRECTIONS))
+        where = directions(guided.shape[1], width, START_STD, generator)
+        free = IdTable(dataset.n_items, width, seed=start).weight
+        made = SummedTable(guided, where, free, trainable=changed == ["trained"])
+    return Backbone(kind, made, None, config.train, seed)
+
+
+def do_cell(
+    model: Backbone, dataset: Dataset, folder: Path, head: dict[str, Any], ks: list[int], progress: Progress
+) -> None:
+    """Train and test one cell; `row.json` is written last of what a later call looks for."""
+    progress.about("/".join(str(value) for value in head.values()))
+    fit = model.fit(dataset, checkpoint=folder / "checkpoint", progress=progress)
+    model.save(folder)
+    write_fit(fit, folder)
+    evaluate_unit(model, fit, dataset, folder, **head, ks=ks)
+    row = read_json(folder / "row.json")
+    best = max(epoch["ndcg@10"] for epoch in fit.curve)
+    write_json(folder / "row.json", row | {"validation_ndcg@10": best, "seconds": fit.seconds})
+    progress.log(f"{head}: validation {best:.4f}, {len(fit.curve)} epochs")
+
+
+def topics_named(dataset: Dataset, tables: list[str]) -> dict[str, list[str]]:
+    """Names of the topics of every table that has some."""
+    numbers = sorted({int(t.split("-")[1]) for t in tables if t.startswith("topics")})
+    return {
+        f"topics-{n}": [topic.attribute.name for topic in propose_attributes(dataset.texts, n).topics]
+        for n in numbers
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--backbones", nargs="+", default=["sasrec"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
+    parser.add_argument("--tables", nargs="+", default=TABLES)
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="of train, in place of the run's"
+    )
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    folder = RunFolder(args.run)
+    config = folder.config()
+    own = dict(pair.split("=", 1) for pair in args.set)
+    config = Config.model_validate(
+        config.model_dump() | {"train": config.train.model_dump() | own, "seeds": args.seeds}
+    )
+    data = config.data
+    dataset = load_dataset(
+        folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
+    )
+    progress, known = Progress(), {}
+    for seed in args.seeds:
+        for kind in args.backbones:
+            for table in args.tables:
+                unit = args.out / "units" / kind / table / f"seed{seed}"
+                if not (unit / "row.json").exists() or "validation_ndcg@10" not in read_json(
+                    unit / "row.json"
+                ):
+                    with torch_threads(config.train.threads or 1):
+                        model = build(table, kind, seed, dataset, config, args.out, known)
+                    head = {"backbone": kind, "variant": table, "seed": seed}
+                    do_cell(model, dataset, unit, head, config.evaluate.ks, progress)
+    units = sorted((args.out / "units").glob("*/*/seed*"))
+    collect(args.out, units, config.evaluate)
+    if args.json:
+        per_user = read_parquet(args.out / "per_user.parquet")
+        rows = pd.DataFrame(read_json(args.out / "metrics.json"))
+        controls = [
+            (kind, mine, against)
+            for kind, own_rows in rows.groupby("backbone")
+            for mine in ("topics-16", "topics-64")
+            for against in ("topics-64-shuffled", "topics-64-trained", "columns-16", "words-64", "words-256")
+            if {mine, against} <= set(own_rows["variant"])
+        ]
+        write_json(
+            args.json,
+            {
+                "command": f"python experiments/attribute_curve.py RUN --out OUT --backbones {' '.join(args.backbones)}",
+                "config": config.model_dump(mode="json"),
+                "rows": rows.to_dict("records"),
+                "differences": read_json(args.out / "differences.json"),
+                "controls": [
+                    row
+                    for kind, mine, against in controls
+                    for row in compare(per_user, kind, mine, against, metrics=HEADLINE)
+                ],
+                "topics": topics_named(dataset, args.tables),
+                "machine": machine(),
+            },
+        )
