@@ -14,17 +14,17 @@ is never trained again, a killed one goes on after its last epoch. Tables:
     words-N             free vectors plus a map of N singular vectors of word counts, which have no names
 
 Users have no scores of their own here: what a user likes is what the encoder reads from the history. At the end, OUT holds
-`metrics.json` and `differences.json` as a run does, and `--json FILE` gets what the tables of docs/results.md are made of.
+`metrics.json` and `differences.json` as a run does; `curve_results.py` keeps and draws them.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from guided_refine.backbones.backbone import Backbone
@@ -39,8 +39,8 @@ from guided_refine.backbones.tables import IdTable, ItemTable
 from guided_refine.backbones.training import torch_threads
 from guided_refine.config import Config
 from guided_refine.data.dataset import Dataset, load_dataset
-from guided_refine.evaluation.rows import collect, compare, evaluate_unit, write_fit
-from guided_refine.files import read_json, read_parquet, write_json
+from guided_refine.evaluation.rows import collect, evaluate_unit, write_fit
+from guided_refine.files import write_json
 from guided_refine.machine import machine
 from guided_refine.progress import Progress
 from guided_refine.refine.pca import fit_pca
@@ -50,7 +50,7 @@ from guided_refine.refine.text_table import standardised
 from guided_refine.runfolder import RunFolder
 from guided_refine.scoring.propose import propose_attributes
 
-HEADLINE = ["ndcg@10", "recall@10", "mrr"]
+DONE = "cell.json"
 TABLES = [
     "base",
     *(f"topics-{n}" for n in (4, 8, 16, 32, 64)),
@@ -113,27 +113,19 @@ def build(
 
 
 def do_cell(
-    model: Backbone, dataset: Dataset, folder: Path, head: dict[str, Any], ks: list[int], progress: Progress
+    model: Backbone, dataset: Dataset, folder: Path, head: dict[str, Any], config: Config, progress: Progress
 ) -> None:
-    """Train and test one cell; `row.json` is written last of what a later call looks for."""
+    """Train and test one cell; what says that it is done is written last."""
     progress.about("/".join(str(value) for value in head.values()))
     fit = model.fit(dataset, checkpoint=folder / "checkpoint", progress=progress)
     model.save(folder)
     write_fit(fit, folder)
-    evaluate_unit(model, fit, dataset, folder, **head, ks=ks)
-    row = read_json(folder / "row.json")
+    evaluate_unit(model, fit, dataset, folder, **head, ks=config.evaluate.ks)
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     best = max(epoch["ndcg@10"] for epoch in fit.curve)
-    write_json(folder / "row.json", row | {"validation_ndcg@10": best, "seconds": fit.seconds})
-    progress.log(f"{head}: validation {best:.4f}, {len(fit.curve)} epochs")
-
-
-def topics_named(dataset: Dataset, tables: list[str]) -> dict[str, list[str]]:
-    """Names of the topics of every table that has some."""
-    numbers = sorted({int(t.split("-")[1]) for t in tables if t.startswith("topics")})
-    return {
-        f"topics-{n}": [topic.attribute.name for topic in propose_attributes(dataset.texts, n).topics]
-        for n in numbers
-    }
+    about = {"validation_ndcg@10": best, "train": config.train.model_dump(mode="json"), "machine": machine()}
+    write_json(folder / DONE, about)
+    progress.log(f"{'/'.join(str(v) for v in head.values())}: validation {best:.4f}, {len(fit.curve)} epochs")
 
 
 if __name__ == "__main__":
@@ -148,7 +140,6 @@ if __name__ == "__main__":
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="of train, in place of the run's"
     )
-    parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     folder = RunFolder(args.run)
     config = folder.config()
@@ -164,39 +155,16 @@ if __name__ == "__main__":
     for seed in args.seeds:
         for kind in args.backbones:
             for table in args.tables:
-                unit = args.out / "units" / kind / table / f"seed{seed}"
-                if not (unit / "row.json").exists() or "validation_ndcg@10" not in read_json(
-                    unit / "row.json"
-                ):
+                cell = args.out / "units" / kind / table / f"seed{seed}"
+                if not (cell / DONE).exists():
                     with torch_threads(config.train.threads or 1):
                         model = build(table, kind, seed, dataset, config, args.out, known)
-                    head = {"backbone": kind, "variant": table, "seed": seed}
-                    do_cell(model, dataset, unit, head, config.evaluate.ks, progress)
-    units = sorted((args.out / "units").glob("*/*/seed*"))
-    collect(args.out, units, config.evaluate)
-    if args.json:
-        per_user = read_parquet(args.out / "per_user.parquet")
-        rows = pd.DataFrame(read_json(args.out / "metrics.json"))
-        controls = [
-            (kind, mine, against)
-            for kind, own_rows in rows.groupby("backbone")
-            for mine in ("topics-16", "topics-64")
-            for against in ("topics-64-shuffled", "topics-64-trained", "columns-16", "words-64", "words-256")
-            if {mine, against} <= set(own_rows["variant"])
-        ]
-        write_json(
-            args.json,
-            {
-                "command": f"python experiments/attribute_curve.py RUN --out OUT --backbones {' '.join(args.backbones)}",
-                "config": config.model_dump(mode="json"),
-                "rows": rows.to_dict("records"),
-                "differences": read_json(args.out / "differences.json"),
-                "controls": [
-                    row
-                    for kind, mine, against in controls
-                    for row in compare(per_user, kind, mine, against, metrics=HEADLINE)
-                ],
-                "topics": topics_named(dataset, args.tables),
-                "machine": machine(),
-            },
-        )
+                    do_cell(
+                        model,
+                        dataset,
+                        cell,
+                        {"backbone": kind, "variant": table, "seed": seed},
+                        config,
+                        progress,
+                    )
+    collect(args.out, sorted((args.out / "units").glob("*/*/seed*")), config.evaluate)

@@ -40,7 +40,7 @@ def lines_of(found: dict[str, Any]) -> Iterator[str]:
                 "MRR",
                 "NDCG@10 minus base",
                 "p over seeds",
-                "refined minus it",
+                f"{label(found.get('refined', 'refined'))} minus it",
                 "minutes a model",
             ],
             [_line(found, str(backbone), str(v), part) for v, part in own.groupby("variant", sort=False)]
@@ -61,11 +61,12 @@ def lines_of(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _line(found: dict[str, Any], backbone: str, variant: str, rows: pd.DataFrame) -> list[str]:
+    ours = found.get("refined", "refined")
     gain = _difference(found["differences"], backbone, variant, "base")
     if variant == "base":
-        rest = _difference(found["differences"], backbone, "refined", "base")
+        rest = _difference(found["differences"], backbone, ours, "base")
     else:
-        rest = _difference(found["refined_against"], backbone, "refined", variant)
+        rest = _difference(found["refined_against"], backbone, ours, variant)
     return [
         label(variant),
         *(number(rows[m].mean()) for m in ("ndcg@10", "recall@10", "mrr")),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guided_refine.errors import InputError
-from guided_refine.files import atomic_path, to_json
+from guided_refine.files import atomic_path, to_json, write_parquet
 
 if TYPE_CHECKING:
     from guided_refine.data.dataset import Dataset
@@ -32,6 +32,8 @@ def add_attribute_verbs(
     p.add_argument("dataset", type=path, metavar="DATASET", help="a prepared dataset, or a run")
     p.add_argument("--count", type=int, default=12, metavar="N", help="at most so many (default: 12)")
     p.add_argument("--out", type=path, required=True, metavar="FILE", help="a new .yaml file")
+    text = "also write how much of each topic every item has: a table that `llm_options.teacher: {distil: FILE}` takes"
+    p.add_argument("--scores", type=path, metavar="FILE", help=text + "; a new .parquet file")
     common(p)
     p.set_defaults(do=_propose)
 
@@ -51,12 +53,16 @@ def _propose(args: argparse.Namespace) -> None:
     import yaml
 
     from guided_refine.data.dataset import load_dataset
-    from guided_refine.scoring.propose import propose_attributes
+    from guided_refine.scoring.propose import propose_attributes, topic_scores
 
     if args.out.suffix not in (".yaml", ".yml"):
         raise InputError(f"--out {args.out} must end in .yaml")
     if args.out.exists():
         raise InputError(f"--out {args.out} is there already; give another name, it may have been edited")
+    if args.scores is not None and args.scores.suffix != ".parquet":
+        raise InputError(f"--scores {args.scores} must end in .parquet")
+    if args.scores is not None and args.scores.exists():
+        raise InputError(f"--scores {args.scores} is there already; give another name")
     folder = args.dataset / "data" if (args.dataset / "data").is_dir() else args.dataset
     dataset = load_dataset(folder)
     proposal = propose_attributes(dataset.texts, args.count)
@@ -68,6 +74,8 @@ def _propose(args: argparse.Namespace) -> None:
     )
     with atomic_path(args.out) as path:
         path.write_text(body, encoding="utf-8")
+    if args.scores is not None:
+        write_parquet(args.scores, topic_scores(proposal, dataset.item_ids.tolist()))
     rows = _rows(proposal, dataset)
     if args.json:
         print(to_json({"file": str(args.out), "attributes": rows}))

@@ -210,6 +210,7 @@ class RefineConfig(_Section):
     )
     normalise: Literal["zscore", "minmax", "quantile"] = "zscore"
     clip: float = Field(3.0, gt=0)
+    users: bool = Field(True, description="the users' own scores enter the state; else only the items' do")
     user_weight: float = Field(1.0, ge=0, description="start value of the user side's calibration")
     residual: bool = Field(True, description="a free residual per known user")
 

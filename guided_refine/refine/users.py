@@ -57,14 +57,23 @@ class GuidedUserTerm(UserTerm):
         user_weight: float = 1.0,
         residual: bool = True,
         directions: Tensor | None = None,
+        silent: bool = False,
     ) -> None:
-        """`directions` (attributes, width): where a `SummedTable`'s attributes point at the start; they train."""
+        """`directions` (attributes, width): where a `SummedTable`'s attributes point at the start; they train.
+
+        A `silent` term adds nothing to any state and learns nothing: it only keeps what scores of new items and users are
+        normalised with.
+        """
         super().__init__()
         m = snapshots.value.shape[1]
         self.width, self.n_users, self.attributes = width, n_users, m
         self.span = int(snapshots.position.max(initial=0)) + 2
-        self.weight = nn.Parameter(user_weight * torch.eye(m))
-        self.residual = nn.Parameter(torch.zeros(n_users, m)) if residual else None
+        self.silent = silent
+        start = 0.0 if silent else user_weight
+        self.weight = nn.Parameter(start * torch.eye(m), requires_grad=not silent)
+        self.residual = nn.Parameter(torch.zeros(n_users, m)) if residual and not silent else None
+        if silent:
+            directions = None
         self.directions = None if directions is None else nn.Parameter(directions.detach().float().clone())
         # One sorted key per snapshot, so that the latest one is found by a single binary search.
         key = snapshots.user.astype(np.int64) * self.span + snapshots.position
@@ -140,6 +149,7 @@ class GuidedUserTerm(UserTerm):
             "n_items": len(self.estimate.item_scores),
             "residual": self.residual is not None,
             "directions": self.directions is not None,
+            "silent": self.silent,
         }
 
     @classmethod
@@ -156,6 +166,7 @@ class GuidedUserTerm(UserTerm):
             residual=options["residual"],
             # Not in models of before there was a choice.
             directions=torch.zeros(m, options["width"]) if options.get("directions") else None,
+            silent=options.get("silent", False),
         )
         term.span = options["span"]
         return term

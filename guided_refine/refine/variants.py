@@ -220,4 +220,5 @@ class _Guided:
             user_weight=self.refine.user_weight,
             residual=self.refine.residual,
             directions=where,
+            silent=not self.refine.users,
         )

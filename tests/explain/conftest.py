@@ -17,6 +17,13 @@ def summed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     )
 
 
+@pytest.fixture(scope="session")
+def silent(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """As `summed`, of a model that the users' own scores do not enter; read only."""
+    folder = tmp_path_factory.mktemp("silent")
+    return make_run(folder / "run", folder / "source", refine={"fuse": "sum", "users": False})
+
+
 @pytest.fixture(scope="module", params=["finished", "summed"])
 def either(request: pytest.FixtureRequest) -> RunFolder:
     """One of the two runs."""

@@ -178,3 +178,15 @@ def test_wrong_wishes_are_said(explainer: Explainer, what_if: WhatIf) -> None:
         what_if.smallest(int(explainer.seen(USER)[0]), 5)
     with pytest.raises(InputError, match="k must be"):
         what_if.smallest(1 if 1 not in explainer.seen(USER) else 2, 0)
+
+
+def test_a_model_that_no_user_score_enters_is_changed_by_none(silent: RunFolder) -> None:
+    explainer = Explainer.open(silent.root)
+    what_if = WhatIf(explainer, USER)
+    before = explainer.contributions(USER)
+    name = what_if.attributes[0]
+    assert np.array_equal(what_if.with_scores({name: 1.0}).score, what_if.with_scores({}).score)
+    item = int(before.top(9, explainer.seen(USER))[-1])
+    assert what_if.smallest(item, 5) == [] and what_if.smallest_together(item, 5) is None
+    assert not np.allclose(what_if.steered({name: 0.5}).score, before.score), "wishes need no user score"
+    assert not explainer.user_term(USER).any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -186,3 +187,25 @@ def test_what_is_served_is_one_matrix_and_recommends_the_same(
     )
     new = [m.recommend_for_history(["i1", "i4"], k=5) for m in (served, model)]
     pd.testing.assert_frame_equal(*new, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fuse", ["columns", "sum"])
+def test_without_the_users_scores_only_the_history_says_who_somebody_is(
+    fuse: str, dataset: Dataset, scores: dict[str, AttributeScores], tmp_path: Path
+) -> None:
+    wide = Config(name="t", train=TRAIN | {"width": 16}, refine={"fuse": fuse, "users": False})
+    base = build_base("sasrec", dataset, wide, 0)
+    base.fit(dataset)
+    model = build_variant("refined", dataset, base, scores, wide, 0, attributes=NAMES)
+    model.fit(dataset)
+    assert not [name for name, p in model.model.term.named_parameters() if p.requires_grad]
+    other = copy.deepcopy(model.term.value)
+    model.save(tmp_path)
+    loaded = Backbone.load(tmp_path)
+    loaded.model.term.value.copy_(torch.randn_like(other))
+    users = np.arange(dataset.n_users)
+    assert np.array_equal(loaded.score(users, "test", dataset), model.score(users, "test", dataset))
+    raw = np.random.default_rng(3).random((1, M))
+    guided = extended(model, ["n1"], raw).table.guided[-1].detach().numpy()
+    wanted = model.term.normaliser.apply(raw)[0] * model.table.scale
+    np.testing.assert_allclose(guided, wanted, rtol=1e-6)

@@ -1,0 +1,141 @@
+"""Keep what `attribute_curve.py` found, without the models: rows, differences, names of the topics, and a picture.
+
+python experiments/curve_results.py RUN OUT experiments/guided/results --name office_curve
+
+RUN and OUT as there. Writes NAME.json, of which `tables.py` makes a table of docs/results.md, and NAME.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from attribute_curve import DONE
+
+from guided_refine.data.dataset import load_dataset
+from guided_refine.evaluation.rows import compare
+from guided_refine.files import read_json, read_parquet, write_json
+from guided_refine.reporting.palette import BLACK, BLUE, GREY, ORANGE, PINK, VERMILION
+from guided_refine.reporting.style import label, new_figure, save, styled
+from guided_refine.runfolder import RunFolder
+from guided_refine.scoring.propose import propose_attributes
+
+HEADLINE = ["ndcg@10", "recall@10", "mrr"]
+OURS = "topics-64"
+LINES = {"topics": (BLUE, "topics, added"), "words": (ORANGE, "word counts' directions, added")}
+POINTS = {
+    "columns": (BLACK, "topics in the place of columns"),
+    "shuffled": (VERMILION, "topics of other items, added"),
+    "trained": (PINK, "as many trained columns"),
+}
+
+
+def kept(run: Path, out: Path) -> dict[str, Any]:
+    """All that a table or a picture needs."""
+    folder = RunFolder(run)
+    config = folder.config()
+    data = config.data
+    dataset = load_dataset(
+        folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
+    )
+    per_user = read_parquet(out / "per_user.parquet")
+    cells = {path.parent: read_json(path) for path in sorted((out / "units").glob(f"*/*/seed*/{DONE}"))}
+    rows = [
+        read_json(cell / "row.json") | {"validation_ndcg@10": about["validation_ndcg@10"]}
+        for cell, about in cells.items()
+    ]
+    numbers = sorted(
+        {int(row["variant"].split("-")[1]) for row in rows if row["variant"].startswith("topics")}
+    )
+    pairs = sorted(
+        {(row["backbone"], row["variant"]) for row in rows} - {(row["backbone"], OURS) for row in rows}
+    )
+    return {
+        "command": f"python experiments/attribute_curve.py runs/{config.name} --out runs/{out.name} --backbones "
+        + " ".join(sorted({row["backbone"] for row in rows})),
+        "config": config.model_dump(mode="json"),
+        "versions": {name: version(name) for name in ("guided-refine", "torch")},
+        "refined": OURS,
+        "rows": rows,
+        "differences": read_json(out / "differences.json"),
+        "refined_against": [
+            row
+            for backbone, variant in pairs
+            if variant != "base"
+            for row in compare(per_user, backbone, OURS, variant, metrics=HEADLINE)
+        ],
+        "topics": {
+            n: [topic.attribute.name for topic in propose_attributes(dataset.texts, n).topics]
+            for n in numbers
+        },
+        "stages": {
+            "/".join(cell.parts[-3:]): {"train": about["train"], "machine": about["machine"]}
+            for cell, about in cells.items()
+        },
+    }
+
+
+@styled
+def draw(found: dict[str, Any], path: Path) -> Path:
+    """Change against the base by number of columns, one panel per backbone."""
+    gains = pd.DataFrame(found["differences"]).query("metric == 'ndcg@10'")
+    backbones = list(gains["backbone"].unique())
+    figure, axes = new_figure(1, len(backbones), (3.0 + 3.2 * len(backbones), 3.6), sharey=True)
+    shown: dict[str, Any] = {}
+    for panel, backbone in zip(axes[0], backbones, strict=True):
+        own = gains[gains["backbone"] == backbone]
+        panel.axhline(0, color=GREY, linewidth=1)
+        for row in own.to_dict("records"):
+            source, number, *changed = row["variant"].split("-")
+            color, name = (
+                LINES[source]
+                if source in LINES and not changed
+                else POINTS[changed[0] if changed else source]
+            )
+            places = list(POINTS)
+            shift = (
+                1.0
+                if source in LINES and not changed
+                else 1.06 ** (1 + places.index(changed[0] if changed else source))
+            )
+            handle = panel.errorbar(
+                int(number) * shift,
+                row["mean"],
+                [[row["mean"] - row["lower"]], [row["upper"] - row["mean"]]],
+                fmt="o" if source in LINES and not changed else "s",
+                color=color,
+                markersize=5,
+                capsize=2,
+            )
+            shown[name] = handle
+        for source, (color, _) in LINES.items():
+            line = own[own["variant"].str.fullmatch(rf"{source}-\d+")]
+            number = line["variant"].str.split("-").str[1].astype(int)
+            order = number.argsort()
+            panel.plot(number.iloc[order], line["mean"].iloc[order], color=color)
+        panel.set_xscale("log", base=2)
+        ticks = sorted({int(v.split("-")[1]) for v in own["variant"]})
+        panel.set_xticks(ticks, [str(t) for t in ticks])
+        panel.set_title(label(backbone))
+        panel.set_xlabel("columns")
+    axes[0][0].set_ylabel("change of NDCG@10 against the base")
+    figure.legend(list(shown.values()), list(shown), loc="outside upper left", ncols=3, fontsize=9)
+    return save(figure, path)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--name", required=True)
+    args = parser.parse_args()
+    found = kept(args.run, args.out)
+    write_json(args.results / f"{args.name}.json", found)
+    draw(found, args.results / f"{args.name}.png")
+    print(f"{args.results / args.name}.json: {len(found['rows'])} rows")
