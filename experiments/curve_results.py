@@ -24,7 +24,6 @@ from guided_refine.runfolder import RunFolder
 from guided_refine.scoring.propose import propose_attributes
 
 HEADLINE = ["ndcg@10", "recall@10", "mrr"]
-OURS = "topics-64"
 LINES = {"topics": (BLUE, "topics, added"), "words": (ORANGE, "word counts' directions, added")}
 POINTS = {
     "columns": (BLACK, "topics in the place of columns"),
@@ -33,8 +32,8 @@ POINTS = {
 }
 
 
-def kept(run: Path, out: Path) -> dict[str, Any]:
-    """All that a table or a picture needs."""
+def kept(run: Path, out: Path, ours: str) -> dict[str, Any]:
+    """All that a table or a picture needs; `ours` is the table that is held against all others."""
     folder = RunFolder(run)
     config = folder.config()
     data = config.data
@@ -51,21 +50,21 @@ def kept(run: Path, out: Path) -> dict[str, Any]:
         {int(row["variant"].split("-")[1]) for row in rows if row["variant"].startswith("topics")}
     )
     pairs = sorted(
-        {(row["backbone"], row["variant"]) for row in rows} - {(row["backbone"], OURS) for row in rows}
+        {(row["backbone"], row["variant"]) for row in rows} - {(row["backbone"], ours) for row in rows}
     )
     return {
         "command": f"python experiments/attribute_curve.py runs/{config.name} --out runs/{out.name} --backbones "
         + " ".join(sorted({row["backbone"] for row in rows})),
         "config": config.model_dump(mode="json"),
         "versions": {name: version(name) for name in ("guided-refine", "torch")},
-        "refined": OURS,
+        "refined": ours,
         "rows": rows,
         "differences": read_json(out / "differences.json"),
         "refined_against": [
             row
             for backbone, variant in pairs
             if variant != "base"
-            for row in compare(per_user, backbone, OURS, variant, metrics=HEADLINE)
+            for row in compare(per_user, backbone, ours, variant, metrics=HEADLINE)
         ],
         "topics": {
             n: [topic.attribute.name for topic in propose_attributes(dataset.texts, n).topics]
@@ -134,8 +133,9 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("results", type=Path)
     parser.add_argument("--name", required=True)
+    parser.add_argument("--ours", default="topics-64", help="held against all others")
     args = parser.parse_args()
-    found = kept(args.run, args.out)
+    found = kept(args.run, args.out, args.ours)
     write_json(args.results / f"{args.name}.json", found)
     draw(found, args.results / f"{args.name}.png")
     print(f"{args.results / args.name}.json: {len(found['rows'])} rows")

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from guided_refine.cli import main
 from guided_refine.errors import InputError
 from guided_refine.scoring.attributes import load_attributes
 from guided_refine.scoring.builtin.bag_of_words import bag_of_words
-from guided_refine.scoring.propose import propose_attributes
+from guided_refine.scoring.builtin.given_scores import read_given
+from guided_refine.scoring.propose import propose_attributes, topic_scores
 
 TOPICS = {
     "fishing": "rod reel bait hook angler trout",
@@ -88,6 +90,21 @@ def test_empty_texts_are_no_topic_and_examples_are_rows_of_the_catalog() -> None
     assert all(i % 2 == 1 and spaced[i] for topic in proposal.topics for i in topic.examples)
 
 
+def test_weights_tell_the_texts_of_a_topic_and_are_none_where_there_is_no_text() -> None:
+    texts, labels = catalog()
+    spaced = ["", *texts]
+    proposal = propose_attributes(spaced, 4)
+    assert not proposal.weights[0].any() and proposal.weights.shape == (len(spaced), 4)
+    own = np.array([labels[topic.examples[0] - 1] for topic in proposal.topics])
+    assert (own[proposal.weights[1:].argmax(axis=1)] == labels).all()
+    table = topic_scores(proposal, [f"i{n}" for n in range(len(spaced))])
+    assert table["value"].between(0, 1).all() and not table.duplicated(["item_id", "attribute"]).any()
+    wide = table.pivot(index="item_id", columns="attribute", values="value")
+    for column, topic in enumerate(proposal.topics):
+        scores = wide.loc[[f"i{n}" for n in range(len(spaced))], topic.attribute.name].to_numpy()
+        assert spearmanr(scores, proposal.weights[:, column])[0] > 0.99
+
+
 def test_letters_in_disguise_and_words_with_apostrophes() -> None:
     fancy = ["𝐁𝐎𝐎𝐊 𝐒𝐄𝐓", "hammer nail steel"] * 5
     assert propose_attributes(fancy, 2).attribute_set("shop").names
@@ -139,6 +156,14 @@ def test_from_the_command_line(small_run: Path, tmp_path: Path, capsys: pytest.C
     assert main([*command[:4], "99", "--out", str(tmp_path / "three.yaml")]) == 2
     assert "a set holds 1 to 64" in capsys.readouterr().err
     assert main([*command[:-1], str(tmp_path / "four.txt")]) == 2
+    table = tmp_path / "topics.parquet"
+    assert main([*command[:-1], str(tmp_path / "five.yaml"), "--scores", str(table)]) == 0
+    read_given(table).check(load_attributes(tmp_path / "five.yaml"))
+    capsys.readouterr()
+    for scores, sentence in ((table, "is there already"), (tmp_path / "topics.txt", "must end in .parquet")):
+        assert main([*command[:-1], str(tmp_path / "six.yaml"), "--scores", str(scores)]) == 2
+        assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "six.yaml").exists()
 
 
 def test_the_sets_there_are(capsys: pytest.CaptureFixture[str]) -> None:

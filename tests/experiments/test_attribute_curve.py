@@ -1,0 +1,55 @@
+"""The curve over the number of attributes: every cell once, controls that differ in one thing, results that can be kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+from tiny_run import make_run
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+
+
+def call(script: str, *arguments: object) -> str:
+    done = subprocess.run(
+        [sys.executable, str(EXPERIMENTS / script), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(EXPERIMENTS.parent), "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_finished_cell_is_never_trained_again_and_the_results_are_its_own(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", tmp_path / "source", until="data")
+    items = run.data / "items.parquet"
+    frame = pd.read_parquet(items)
+    words = "apple pie|steel hammer|cotton shirt|garden rose|paper folder|silver ring".split("|")
+    frame["text"] = [words[n % len(words)] for n in range(len(frame))]
+    frame.to_parquet(items)
+    tables = ["base", "topics-2", "topics-2-shuffled", "topics-2-trained", "columns-2", "words-2"]
+    command = (run.root, "--out", tmp_path / "out", "--seeds", 1, 2, "--tables", *tables)
+    first = call("attribute_curve.py", *command)
+    assert first.count("validation") == 12
+    cells = sorted((tmp_path / "out" / "units" / "sasrec").glob("*/seed*/model.safetensors"))
+    made = [cell.stat().st_mtime_ns for cell in cells]
+    (cells[0].parent / "cell.json").unlink()
+    assert call("attribute_curve.py", *command).count("validation") == 1
+    again = [cell.stat().st_mtime_ns for cell in cells]
+    assert [a == b for a, b in zip(made, again, strict=True)] == [False] + [True] * 11
+    rows = pd.DataFrame(json.loads((tmp_path / "out" / "metrics.json").read_text()))
+    assert sorted(rows["variant"].unique()) == sorted(tables) and len(rows) == 12
+    changes = json.loads((tmp_path / "out" / "differences.json").read_text())
+    assert {tuple(row["seeds"]) for row in changes} == {(1, 2)}
+
+    call("curve_results.py", run.root, tmp_path / "out", tmp_path, "--name", "kept", "--ours", "topics-2")
+    kept = json.loads((tmp_path / "kept.json").read_text())
+    assert len(kept["rows"]) == 12 and kept["refined"] == "topics-2" and len(kept["topics"]["2"]) == 2
+    assert {row["against"] for row in kept["refined_against"]} == set(tables) - {"base", "topics-2"}
+    assert (tmp_path / "kept.png").stat().st_size > 5000
