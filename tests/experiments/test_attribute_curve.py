@@ -30,7 +30,7 @@ def test_a_finished_cell_is_never_trained_again_and_the_results_are_its_own(tmp_
     run = make_run(tmp_path / "run", tmp_path / "source", until="data")
     items = run.data / "items.parquet"
     frame = pd.read_parquet(items)
-    words = "apple pie|steel hammer|cotton shirt|garden rose|paper folder|silver ring".split("|")
+    words = ["apple pie", "steel hammer", "cotton shirt", "garden rose", "paper folder", "silver ring"]
     frame["text"] = [words[n % len(words)] for n in range(len(frame))]
     frame.to_parquet(items)
     tables = ["base", "topics-2", "topics-2-shuffled", "topics-2-trained", "columns-2", "words-2"]
