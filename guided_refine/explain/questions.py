@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from guided_refine.errors import InputError
+from guided_refine.explain.cases.change_words import most_first, moves_told, size_told, users_told
 from guided_refine.explain.contributions import Contributions
 from guided_refine.explain.encoder_answer import encoder_answer, encoder_lines
 from guided_refine.explain.explainer import Explainer
@@ -192,9 +193,8 @@ def _smallest_lines(found: dict[str, Any], k: int) -> list[str]:
 
 
 def _change(row: dict[str, Any]) -> str:
-    told = []
-    for name, score in row["scores"].items():
-        then = "beyond any score" if score["then"] is None else f"{score['then']:.2f}"
-        told.append(f"{name.replace('_', ' ')} {score['now']:.2f} -> {then}")
-    likely = f"{row['users']:.0%} of users are that far" if row["feasible"] else "no user is that far"
-    return f"{', '.join(told)} ({row['size']:.1f} sd; {likely}; rank {row['rank']})"
+    scores = most_first({"label": name.replace("_", " "), **score} for name, score in row["scores"].items())
+    moves = ", ".join(moves_told(scores))
+    return (
+        f"{moves} ({size_told(row['size'])} sd; {users_told(row | {'scores': scores})}; rank {row['rank']})"
+    )

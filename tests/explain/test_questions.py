@@ -108,6 +108,17 @@ def test_answers_can_be_written_and_fit_a_terminal(
     assert all(cells(line) <= WIDTH for line in text.splitlines())
 
 
+def test_a_change_of_many_scores_is_told_by_its_largest_moves(explainer: Explainer) -> None:
+    item = {"item_id": "i1", "title": "Heat", "score": 1.0, "rank": 3}
+    scores = {f"attribute_{n}": {"now": 0.67, "then": 0.67 + 1e-7 * n} for n in range(64)}
+    together = {"scores": scores, "size": 0.001, "feasible": False, "users": 0.0, "rank": 2}
+    found = {"item": item, "wanted": "in", "alone": [], "together": together}
+    text = format_answer({"user": "u6", "k": 2, "smallest": found})
+    assert "attribute 63 0.67 → just above 0.67" in text and "61 more, smaller" in text
+    assert "less than 0.01 sd; no user is that far with all 64 at once" in " ".join(text.split())
+    assert len(text.splitlines()) < 5 and "0.67 -> 0.67" not in text
+
+
 def test_a_question_without_its_item_is_refused(explainer: Explainer) -> None:
     name = explainer.scores.attributes[0]
     for question in (Question(instead_of="i1"), Question(smallest=True), Question(item_scores={name: 0.5})):

@@ -7,10 +7,10 @@ from html import escape
 from typing import Any
 
 from guided_refine.errors import InputError
-from guided_refine.explain.cases.counterfactual import moves_told
+from guided_refine.explain.cases.change_words import moves_told, size_told, users_told
 from guided_refine.explain.cases.page_style import STYLE
 from guided_refine.explain.cases.slope import slope
-from guided_refine.explain.cases.words import item_name, percent, provenance_rows
+from guided_refine.explain.cases.words import item_name, provenance_rows
 from guided_refine.explain.encoder_answer import AT_MEAN, how_made, strongest
 from guided_refine.explain.text import clean, clip
 from guided_refine.explain.words import COLLABORATIVE
@@ -236,8 +236,8 @@ def _counterfactuals(case: Mapping[str, Any]) -> list[str]:
         return [*lines, f"<p>{text(found['note'])}</p>"]
     lines.append(
         '<p class="note">The smallest change of the user\'s scores, in standard deviations over users; what the encoder '
-        "read from the history stays. A change is within reach where the scores stay between 0 and 1 and some user's are "
-        "that far.</p>"
+        "read from the history stays. Beside it: the share of users who are at least that far, with all of the moved scores "
+        "at once.</p>"
     )
     for item in found["changes"]:
         wanted = "out of the list" if item["wanted"] == "out" else "into the list"
@@ -245,8 +245,8 @@ def _counterfactuals(case: Mapping[str, Any]) -> list[str]:
         rows += [("all together", item["together"])] if item["together"] is not None else []
         cells = "".join(_change(kind, row) for kind, row in rows)
         table = (
-            "<table><thead><tr><th>moved</th><th>score now → then</th><th class='n'>size</th><th class='n'>users that far"
-            f"</th><th class='n'>rank then</th></tr></thead>{cells}</table>"
+            "<table><thead><tr><th>moved</th><th>score now → then</th><th class='n'>size</th><th>users</th>"
+            f"<th class='n'>rank then</th></tr></thead>{cells}</table>"
             if rows
             else ""
         )
@@ -259,9 +259,9 @@ def _counterfactuals(case: Mapping[str, Any]) -> list[str]:
 
 def _change(kind: str, row: Mapping[str, Any]) -> str:
     moves = "<br>".join(text(move) for move in moves_told(row["scores"]))
-    users = percent(row["users"]) if row["feasible"] else "out of reach"
     return (
-        f'<tr><td>{kind}</td><td class="t">{moves}</td><td class="n">{row["size"]:.2f}</td><td class="n">{users}</td>'
+        f'<tr><td>{kind}</td><td class="t">{moves}</td><td class="n">{size_told(row["size"])}</td>'
+        f"<td>{text(users_told(row))}</td>"
         f'<td class="n">{row["rank"]}</td></tr>'
     )
 

@@ -15,7 +15,7 @@ from guided_refine.explain.encoder_answer import encoder_answer
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.text import explanation
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _TAKEN = (
     "dataset",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guided_refine.explain.cases.counterfactual import moves_told
-from guided_refine.explain.cases.words import item_name, percent, provenance_rows
+from guided_refine.explain.cases.change_words import moves_told, size_told, users_told
+from guided_refine.explain.cases.words import item_name, provenance_rows
 from guided_refine.explain.encoder_answer import how_made, strongest
 from guided_refine.explain.text import clean, clip
 from guided_refine.reporting import markdown
@@ -192,8 +192,9 @@ def _counterfactuals(case: Mapping[str, Any]) -> list[str]:
 
 def _change(row: Mapping[str, Any]) -> str:
     moves = ", ".join(moves_told(row["scores"]))
-    users = f"{percent(row['users'])} of users are that far" if row["feasible"] else "out of reach"
-    return f"{moves} ({row['size']:.2f} standard deviations; {users}; rank {row['rank']} then)"
+    return (
+        f"{moves} ({size_told(row['size'])} standard deviations; {users_told(row)}; rank {row['rank']} then)"
+    )
 
 
 def _confidence(case: Mapping[str, Any]) -> list[str]:

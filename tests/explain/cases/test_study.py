@@ -139,7 +139,7 @@ def test_the_first_recommendation_is_seen_through_the_encoder_too(
     first = case["recommendations"][0]
     number = explainer.item_number(first["item_id"])
     assert case["through_encoder"] == encoder_answer(explainer, explainer.user_number("u1"), number)
-    assert case["schema_version"] == 2
+    assert case["schema_version"] == 3
     without = case_study(explainer, "u1", item="i3", encoder=False)
     assert without == case | {"through_encoder": None}
     assert SCHEMA.is_valid(without)
