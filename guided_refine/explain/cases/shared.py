@@ -12,7 +12,7 @@ import numpy as np
 from guided_refine import __version__
 from guided_refine.errors import InputError
 from guided_refine.explain.contributions import Contributions
-from guided_refine.explain.explainer import Explainer
+from guided_refine.explain.explainer import Explainer, load_model
 from guided_refine.explain.trial_report import read_trial, verdict
 from guided_refine.files import read_json
 
@@ -47,8 +47,6 @@ class Shared:
         return self._model(CONTROL)
 
     def _model(self, variant: str) -> Backbone | None:
-        from guided_refine.backbones.backbone import Backbone
-
         folder = self.explainer.folder
         unit = folder.unit(self.explainer.backbone, variant, self.explainer.seed)
         written = _written(unit / "config.json", unit / "model.safetensors")
@@ -57,7 +55,7 @@ class Shared:
             model = None
             if written:
                 folder.check_files(unit)
-                model = Backbone.load(unit)
+                model = load_model(unit)
             kept = self.models[variant] = written, model
         return kept[1]
 
