@@ -112,7 +112,7 @@ class RunFolder:
             raise InputError(
                 f"{self.root} is not a run folder (no config.yaml); make one with: guided-refine run CONFIG"
             )
-        remedy = f"delete it and make it anew with: {self._again}"
+        remedy = f"delete it and make it anew with: {self.again}"
         try:
             config = load_run_config(self.config_file)
         except InputError as error:
@@ -204,7 +204,7 @@ class RunFolder:
                     self._check_size(path, size, stage)
                 elif places:
                     raise InputError(
-                        f"{path} is missing, but {stage} wrote it; make it anew with: {self._again}"
+                        f"{path} is missing, but {stage} wrote it; make it anew with: {self.again}"
                     )
 
     def _check_size(self, path: Path, size: int, stage: str) -> None:
@@ -212,11 +212,12 @@ class RunFolder:
         if found != size:
             raise InputError(
                 f"{path} is damaged: it has {found} bytes, but {stage} wrote {size}; "
-                f"delete the file and make it anew with: {self._again}"
+                f"delete the file and make it anew with: {self.again}"
             )
 
     @property
-    def _again(self) -> str:
+    def again(self) -> str:
+        """The command that makes what is missing here."""
         return f"guided-refine run CONFIG --out {shlex.quote(str(self.root))}"
 
     def forget(self, stage: str) -> None:

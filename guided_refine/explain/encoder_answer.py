@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from guided_refine.explain.cases.words import item_name, parts_told
+from guided_refine.explain.cases.words import item_name, item_with_id, parts_told
+from guided_refine.explain.cells import bar, pad
 from guided_refine.explain.encoder_view import BACKGROUND, past_events, through_encoder
 from guided_refine.explain.explainer import Explainer
-from guided_refine.explain.text import bar, clip, pad
 from guided_refine.explain.trial import rank_correlation
 
 EVENTS = 10
@@ -113,7 +113,7 @@ def encoder_lines(answer: Mapping[str, Any]) -> list[str]:
     events = strongest(answer["events"])
     furthest = max((abs(event["value"]) for event in events), default=1.0) or 1.0
     return [
-        f"{clip(answer['title'] or answer['item_id'], _TITLE)} (rank {answer['rank']}) through the encoder; beside it the "
+        f"{item_with_id(answer, _TITLE)} (rank {answer['rank']}) through the encoder; beside it the "
         "direct view",
         f"   {AT_MEAN:{space}}  {answer['background']:+8.3f}",
         *(
@@ -125,7 +125,7 @@ def encoder_lines(answer: Mapping[str, Any]) -> list[str]:
         "",
         f"Past events, the score less that without one: {len(events)} of {len(answer['events'])}, those that do most",
         *(
-            f"   {pad(clip(event['title'] or event['item_id'], _TITLE), _TITLE)}  {event['value']:+8.3f} "
+            f"   {pad(item_with_id(event, _TITLE), _TITLE)}  {event['value']:+8.3f} "
             f"{bar(event['value'], furthest, 24)}"
             for event in events
         ),

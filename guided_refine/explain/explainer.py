@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from guided_refine.config import Config
 from guided_refine.data.dataset import Dataset, load_dataset
 from guided_refine.errors import InputError
 from guided_refine.explain.contributions import Contributions
+from guided_refine.explain.lookup import Names
 from guided_refine.explain.words import COLLABORATIVE, stance
 from guided_refine.runfolder import RunFolder
 from guided_refine.scoring.scores import AttributeScores, load_scores
@@ -98,19 +98,19 @@ class Explainer:
 
     def user_number(self, user: str) -> int:
         """Number of a user id; raises `InputError` naming the nearest ids."""
-        return _number(str(user), self._users, "user", self.folder)
+        return self._users.find(str(user), self.folder.root)
 
     def item_number(self, item: str) -> int:
-        """Number (from 1) of an item id; raises `InputError` naming the nearest ids."""
-        return _number(str(item), self._items, "item", self.folder) + 1
+        """Number (from 1) of an item id, or of the one item with this title; raises `InputError` naming what is nearest."""
+        return self._items.find(str(item), self.folder.root) + 1
 
     @cached_property
-    def _users(self) -> dict[str, int]:
-        return {user: number for number, user in enumerate(self.dataset.user_ids)}
+    def _users(self) -> Names:
+        return Names("user", self.dataset.user_ids)
 
     @cached_property
-    def _items(self) -> dict[str, int]:
-        return {str(item): number for number, item in enumerate(self.dataset.item_ids)}
+    def _items(self) -> Names:
+        return Names("item", self.dataset.item_ids.tolist(), self.dataset.titles)
 
     def seen(self, user: int) -> np.ndarray:
         """Item numbers that a test prediction may see, oldest first."""
@@ -331,11 +331,3 @@ def percentile(catalog: np.ndarray, value: float) -> float:
     if not len(catalog):
         return 50.0
     return float(100 * (np.mean(catalog < value) + np.mean(catalog == value) / 2))
-
-
-def _number(name: str, known: dict[str, int], kind: str, folder: RunFolder) -> int:
-    if name in known:
-        return known[name]
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f"nearest: {', '.join(close)}" if close else f"ids look like: {', '.join(list(known)[:3])}"
-    raise InputError(f"no {kind} '{name}' in {folder.root}; {hint}")

@@ -13,10 +13,12 @@ from typing import Any
 
 from guided_refine.errors import InputError
 from guided_refine.explain.cases.change_words import most_first, moves_told, size_told, users_told
+from guided_refine.explain.cases.words import item_with_id
+from guided_refine.explain.cells import bar, cells, pad
 from guided_refine.explain.contributions import Contributions
 from guided_refine.explain.encoder_answer import encoder_answer, encoder_lines
 from guided_refine.explain.explainer import Explainer
-from guided_refine.explain.text import WIDTH, bar, cells, clip, pad
+from guided_refine.explain.text import WIDTH
 from guided_refine.explain.what_if import WhatIf
 
 
@@ -139,7 +141,7 @@ def _wrapped(line: str) -> list[str]:
 
 
 def _name(item: Mapping[str, Any], width: int = 60) -> str:
-    return clip(item["title"] or item["item_id"], width)
+    return item_with_id(item, width)
 
 
 def _margin_lines(margin: dict[str, Any]) -> list[str]:

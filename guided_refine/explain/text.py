@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import textwrap
-import unicodedata
 from pathlib import Path
 from typing import Any
 
+from guided_refine.explain.cases.words import item_with_id
+from guided_refine.explain.cells import bar, clean, pad
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.words import COLLABORATIVE, reason
 from guided_refine.reporting.style import label
@@ -92,7 +93,7 @@ def format_explanation(answer: dict[str, Any]) -> str:
         f"{clean(model['scorer'])} ({model['source']})",
         "",
         f"History: the last {len(answer['history'])} of {answer['events']} events, newest last",
-        *(f"   {clip(h['title'] or h['item_id'], WIDTH - 3)}" for h in answer["history"]),
+        *(f"   {item_with_id(h, WIDTH - 3)}" for h in answer["history"]),
         "",
         "Taste profile: score 0 to 1; share of the catalog with less of it; the model's weight of it",
         *_profile_lines(answer),
@@ -108,7 +109,7 @@ def format_explanation(answer: dict[str, Any]) -> str:
         upcoming = answer["next"]
         lines += [
             "",
-            f"What the user really took next: {clip(upcoming['title'] or upcoming['item_id'], 50)}, "
+            f"What the user really took next: {item_with_id(upcoming, 50)}, "
             f"ranked {upcoming['rank']} of {answer['candidates']}",
         ]
     lines += [
@@ -135,7 +136,7 @@ def _profile_lines(answer: dict[str, Any]) -> list[str]:
 
 
 def _item_lines(item: dict[str, Any]) -> list[str]:
-    head = f"{item['rank']:3d}. {clip(item['title'] or item['item_id'], 70)}"
+    head = f"{item['rank']:3d}. {item_with_id(item, 70)}"
     lines = [pad(head, WIDTH - 16) + f"score {item['score']:+8.3f}"]
     rows = shortened(item["parts"])
     largest = max((abs(value) for _, value in rows), default=1.0) or 1.0
@@ -162,59 +163,3 @@ def shortened(parts: list[dict[str, Any]], shown: int = SHOWN) -> list[tuple[str
     elif rest:
         rows.append((f"{len(rest)} other attributes", sum(p["value"] for p in rest)))
     return rows
-
-
-def bar(value: float, largest: float, width: int) -> str:
-    """A bar of `width` cells at most: solid, in eighths of a cell, for what raises; shaded for what lowers.
-
-    >>> bar(0.5, 1.0, 4), bar(-1.0, 1.0, 2), bar(0.125, 1.0, 2)
-    ('██  ', '░░', '▎ ')
-    """
-    share = min(abs(value) / largest, 1.0) if largest else 0.0
-    if value < 0:
-        return ("░" * round(share * width)).ljust(width)
-    full, rest = divmod(round(share * width * 8), 8)
-    return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(width)
-
-
-def clean(text: str) -> str:
-    """Text without control and formatting characters, which could rewrite a terminal.
-
-    >>> clean("A\\x1b[31m red" + chr(10) + "film")
-    'A[31m red film'
-    """
-    kept = (
-        " " if c.isspace() else c
-        for c in str(text)
-        if c.isspace() or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Cn"}
-    )
-    return " ".join("".join(kept).split())
-
-
-def cells(text: str) -> int:
-    """How many terminal cells a text takes: wide East Asian characters take two, combining marks none."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
-    )
-
-
-def clip(text: str, width: int) -> str:
-    """Clean text in at most `width` terminal cells, cut with an ellipsis.
-
-    >>> clip("The Good, the Bad and the Ugly", 12)
-    'The Good, t…'
-    """
-    text = clean(text)
-    if cells(text) <= width:
-        return text
-    used = 0
-    for place, c in enumerate(text):
-        used += cells(c)
-        if used > width - 1:
-            return text[:place].rstrip() + "…"
-    return text
-
-
-def pad(text: str, width: int) -> str:
-    """Fill up with spaces to `width` terminal cells."""
-    return text + " " * max(0, width - cells(text))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tiny_run import EVIL, SILENT
 
 from guided_refine.errors import InputError
-from guided_refine.explain.text import cells, clean, clip, explain_user, format_explanation, shortened
+from guided_refine.explain.cells import cells, clean, clip
+from guided_refine.explain.text import explain_user, format_explanation, shortened
 from guided_refine.runfolder import RunFolder
 
 
@@ -56,6 +57,8 @@ def test_terminal_lines_say_who_what_and_why(finished: RunFolder) -> None:
         assert f"{row['stance']} ({row['weight']:+.2f})" in text, "no words without their number"
     assert "View: direct" in text and "--through-encoder" in text
     assert EVIL[:30] in text
+    for item in answer["recommendations"]:
+        assert f"[{item['item_id']}]" in text, "what --item takes"
     assert all(cells(line) <= 100 for line in text.splitlines())
 
 

@@ -11,8 +11,8 @@ from guided_refine.explain.cases.change_words import moves_told, size_told, user
 from guided_refine.explain.cases.page_style import STYLE
 from guided_refine.explain.cases.slope import slope
 from guided_refine.explain.cases.words import item_name, provenance_rows
+from guided_refine.explain.cells import clean, clip
 from guided_refine.explain.encoder_answer import AT_MEAN, how_made, strongest
-from guided_refine.explain.text import clean, clip
 from guided_refine.explain.words import COLLABORATIVE
 from guided_refine.reporting.style import label
 
@@ -81,6 +81,14 @@ def text(value: Any) -> str:
     return escape(clean(str(value)))
 
 
+def named(item: Mapping[str, Any], width: int = TITLE) -> str:
+    """An item's title with its id behind it, as HTML."""
+    shown = f"<bdi>{text(item_name(item, width))}</bdi>"
+    return (
+        f'{shown} <small class="id">[{text(clip(item["item_id"], 40))}]</small>' if item["title"] else shown
+    )
+
+
 def bar(value: float, largest: float) -> str:
     """A bar from the middle to the right for what raises, to the left for what lowers."""
     width = 50 * min(abs(value) / largest, 1.0) if largest else 0.0
@@ -94,7 +102,7 @@ def _history(case: Mapping[str, Any]) -> list[str]:
     return [
         f'<section>\n<h2>History</h2>\n<p class="note">The last {len(shown)} of {case["events"]} events, newest last.</p>',
         '<ol class="history">',
-        *(f"<li><bdi>{text(item_name(item, TITLE))}</bdi></li>" for item in shown),
+        *(f"<li>{named(item)}</li>" for item in shown),
         "</ol>\n</section>",
     ]
 
@@ -135,9 +143,9 @@ def _moved(case: Mapping[str, Any]) -> list[str]:
     for item in moved["came"]:
         other = item["instead_of"]
         lines.append(
-            f"<article><header><h3><bdi>{text(item_name(item, TITLE))}</bdi></h3>"
+            f"<article><header><h3>{named(item)}</h3>"
             f'<span class="note">base {item["base_rank"]} → refined {item["rank"]}</span></header>\n'
-            f'<p class="note">instead of <bdi>{text(item_name(other, TITLE))}</bdi>, base {other["base_rank"]} → refined '
+            f'<p class="note">instead of {named(other)}, base {other["base_rank"]} → refined '
             f"{other['rank']}; lead {item['margin']:+.3f}</p>\n{parts_table(item['parts'], largest)}</article>"
         )
     return [*lines, "</div>"]
@@ -170,7 +178,7 @@ def _asked(case: Mapping[str, Any]) -> list[str]:
 def _item(item: Mapping[str, Any], largest: float | None) -> str:
     base = "" if item["base_rank"] is None else f"base rank {item['base_rank']} · "
     return (
-        f'<article><header><span class="rank">{item["rank"]}</span><h3><bdi>{text(item_name(item, TITLE))}</bdi></h3>'
+        f'<article><header><span class="rank">{item["rank"]}</span><h3>{named(item)}</h3>'
         f'<span class="note">{base}score {item["score"]:+.3f}</span></header>\n<p>{text(item["reason"])}</p>'
         f"{'' if largest is None else parts_table(item['parts'], largest)}</article>"
     )
@@ -185,9 +193,9 @@ def _encoder(case: Mapping[str, Any]) -> list[str]:
         (text(part["label"]), part["value"], f'<td class="n">{part["direct"]:+.3f}</td>') for part in ordered
     ]
     shown = strongest(found["events"])
-    events = [(f"<bdi>{text(item_name(event, TITLE))}</bdi>", event["value"], "") for event in shown]
+    events = [(named(event), event["value"], "") for event in shown]
     return [
-        f"<h2>Through the encoder: <bdi>{text(item_name(found, TITLE))}</bdi></h2>",
+        f"<h2>Through the encoder: {named(found)}</h2>",
         '<p class="note">The direct view above splits the last dot product. Here attributes and past events are taken away '
         f"where they go in, and the model runs again. {text(how_made(found))}</p>",
         *(f"<p>{text(one)}</p>" for one in found["sentences"]),
@@ -251,7 +259,7 @@ def _counterfactuals(case: Mapping[str, Any]) -> list[str]:
             else ""
         )
         lines.append(
-            f"<article><header><h3><bdi>{text(item_name(item, TITLE))}</bdi></h3><span>rank {item['rank']}: what brings it "
+            f"<article><header><h3>{named(item)}</h3><span>rank {item['rank']}: what brings it "
             f"{wanted}?</span></header>\n<p>{text(item['sentence'])}</p>{table}</article>"
         )
     return lines

@@ -20,6 +20,7 @@ h2 {{ font-size: 1.15rem; margin: 2.4rem 0 .5rem; break-after: avoid; }}
 h3 {{ font-size: 1rem; margin: 0; }}
 p {{ margin: .4rem 0; }}
 .note {{ color: var(--quiet); font-size: .9rem; }}
+.id {{ color: var(--quiet); font-weight: 400; }}
 .summary {{ border-left: 4px solid var(--for); padding: .1rem 0 .1rem 1rem; margin: 1.2rem 0; }}
 .two {{ display: grid; grid-template-columns: minmax(0, 4fr) minmax(0, 7fr); gap: 0 2.4rem; }}
 ol.history {{ padding-left: 1.6rem; margin: .3rem 0; }}

@@ -14,12 +14,14 @@ from guided_refine.errors import InputError
 from guided_refine.explain.contributions import Contributions
 from guided_refine.explain.explainer import Explainer, load_model
 from guided_refine.explain.trial_report import read_trial, verdict
+from guided_refine.explain.trial_shape import OrNull, misfit
 from guided_refine.files import read_json
 
 if TYPE_CHECKING:
     from guided_refine.backbones.backbone import Backbone
 
 CONTROL = "shuffled"
+_SPREAD = OrNull({"rows": [{"attribute": str, "source": str}]})
 
 _Written = tuple[tuple[int, int], ...]
 
@@ -68,7 +70,15 @@ class Shared:
     def truth(self) -> dict[str, Any] | None:
         """What `truth.json` holds; None where the run has none."""
         path = self.explainer.folder.truth
-        return dict(read_json(path)) if path.exists() else None
+        if not path.exists():
+            return None
+        again = self.explainer.folder.again
+        found = read_json(path, made_by=again)
+        if not isinstance(found, dict) or misfit(found.get("spread"), _SPREAD) is not None:
+            raise InputError(
+                f"{path} is damaged: it is not what a run writes; delete it and make it anew with: {again}"
+            )
+        return found
 
     @cached_property
     def trial(self) -> dict[str, Any]:

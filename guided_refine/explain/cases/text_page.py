@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guided_refine.explain.cases.change_words import moves_told, size_told, users_told
-from guided_refine.explain.cases.words import item_name, provenance_rows
+from guided_refine.explain.cases.words import item_with_id, provenance_rows
+from guided_refine.explain.cells import clean, clip
 from guided_refine.explain.encoder_answer import how_made, strongest
-from guided_refine.explain.text import clean, clip
 from guided_refine.reporting import markdown
 from guided_refine.reporting.style import label
 
@@ -65,7 +65,7 @@ def mark(value: Any) -> str:
 
 
 def _name(item: Mapping[str, Any]) -> str:
-    return mark(item_name(item, TITLE))
+    return mark(item_with_id(item, TITLE))
 
 
 def _lists(case: Mapping[str, Any]) -> list[str]:

@@ -73,6 +73,7 @@ def test_it_holds_every_part_and_every_sentence(case: dict[str, Any]) -> None:
     words = " ".join(" ".join(Reader(case_page(case)).words).split())
     for item in [*case["recommendations"], case["asked"], case["next"]]:
         assert f"score {item['score']:+.3f}" in words and item["reason"] in words
+        assert f"[{item['item_id']}]" in words, "what --item takes"
         assert all(f"{part['value']:+.3f}" in words for part in item["parts"])
     for row in case["profile"]:
         assert f"{row['score']:.2f}" in words and f"{row['spread']:.2f}" in words

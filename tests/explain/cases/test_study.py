@@ -201,6 +201,13 @@ def test_a_damaged_run_is_named_and_left_alone(finished: RunFolder, tmp_path: Pa
     hurt = copied / name
     hurt.write_bytes(hurt.read_bytes()[: hurt.stat().st_size // 2])
     before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
-    with pytest.raises(InputError, match=re.escape(name)):
+    with pytest.raises(InputError, match=re.escape(name)) as caught:
         case_study(Explainer.open(copied), "u1")
+    if name == "truth.json":
+        assert "anew with: guided-refine run CONFIG --out" in str(caught.value), "export does not make it"
+        for odd in ("[]", '{"spread": {"rows": [1]}}', '{"spread": 3}'):
+            hurt.write_text(odd, encoding="utf-8")
+            with pytest.raises(InputError, match=r"truth\.json is damaged"):
+                case_study(Explainer.open(copied), "u1")
+        hurt.write_bytes(before[hurt])
     assert {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()} == before

@@ -38,7 +38,7 @@ def test_it_holds_every_part_and_every_sentence(case: dict[str, Any]) -> None:
     text = case_markdown(case)
     for item in case["recommendations"]:
         assert all(f"{part['value']:+.3f}" in text for part in item["parts"])
-        assert mark(item["reason"]) in text
+        assert mark(item["reason"]) in text and mark(f"[{item['item_id']}]") in text
     said = [*case["summary"], case["confidence"]["sentence"], case["trial"]["sentence"]]
     said += [change["sentence"] for change in case["counterfactuals"]["changes"]]
     said += [item["sentence"] for item in case["moved"]["came"]]
