@@ -69,6 +69,11 @@ def cannot_write(error: Exception, target: Path) -> InputError:
             f"the disk is full: {target} was not written and nothing else changed; "
             "free some space and run the same command again"
         )
+    if isinstance(error, (NotADirectoryError, FileExistsError)):
+        file = next((p for p in target.parents if p.exists() and not p.is_dir()), target.parent)
+        return InputError(f"{target} cannot be written: {file} is a file, not a folder; choose another place")
+    if isinstance(error, IsADirectoryError):
+        return InputError(f"{target} cannot be written: it is a folder; name a file in it")
     return InputError(f"{target} cannot be written: {getattr(error, 'strerror', None) or error}")
 
 

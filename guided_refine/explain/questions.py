@@ -61,6 +61,10 @@ def ask(explainer: Explainer, user: str, question: Question, k: int) -> dict[str
     item = None if question.item is None else explainer.item_number(question.item)
     if question.instead_of is not None and item is not None:
         other = explainer.item_number(question.instead_of)
+        if other == item:
+            raise InputError(
+                f"--item and --instead-of name the same item, '{explainer.dataset.item_ids[item - 1]}'; name two"
+            )
         margin = now.margin(item, other)
         answer["margin"] = {
             "item": _item(explainer, now, ranks, item),

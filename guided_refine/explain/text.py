@@ -10,10 +10,11 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from guided_refine.explain.cases.glossary import WEIGHT
 from guided_refine.explain.cases.words import item_with_id
 from guided_refine.explain.cells import bar, clean, pad
 from guided_refine.explain.explainer import Explainer
-from guided_refine.explain.words import COLLABORATIVE, reason
+from guided_refine.explain.words import COLLABORATIVE, reason, weight_told
 from guided_refine.reporting.style import label
 
 HISTORY = 10
@@ -92,13 +93,13 @@ def format_explanation(answer: dict[str, Any]) -> str:
         f"Ranked by {label(model['backbone'])} ({model['variant']}); attributes scored by "
         f"{clean(model['scorer'])} ({model['source']})",
         "",
-        f"History: the last {len(answer['history'])} of {answer['events']} events, newest last",
-        *(f"   {item_with_id(h, WIDTH - 3)}" for h in answer["history"]),
+        *_history_lines(answer),
         "",
         "Taste profile: score 0 to 1; share of the catalog with less of it; the model's weight of it",
         *_profile_lines(answer),
         "",
-        f"Recommendations, out of {answer['candidates']} items not seen yet",
+        f"Recommendations, out of {answer['candidates']} items not seen yet; beside each part of a score, how far it is",
+        "above the average item of the catalog",
     ]
     for item in answer["recommendations"]:
         lines += ["", *_item_lines(item)]
@@ -120,28 +121,39 @@ def format_explanation(answer: dict[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def _history_lines(answer: dict[str, Any]) -> list[str]:
+    if not answer["events"]:
+        return ["History: the model may see no event of this user; the list is what it recommends to anybody"]
+    return [
+        f"History: the last {len(answer['history'])} of {answer['events']} events, newest last",
+        *(f"   {item_with_id(h, WIDTH - 3)}" for h in answer["history"]),
+    ]
+
+
 def _profile_lines(answer: dict[str, Any]) -> list[str]:
     rows = answer["profile"]
     space = max((len(row["label"]) for row in rows), default=0)
     lines = [
         f"   {row['label']:{space}}  {row['score']:.2f} {bar(row['score'], 1, 12)}  "
-        f"more than {row['percentile']:3.0f} %   {row['stance']} ({row['weight']:+.2f})"
+        f"more than {row['percentile']:3.0f} %   {row['stance']} ({weight_told(row['weight'])})"
         for row in rows
     ]
     if answer["profile_estimated"]:
-        lines.append(
-            "   Estimated from the items of the history; the language model has not scored this user."
-        )
-    return lines
+        source = "Estimated from the items of the history" if answer["events"] else "The catalog's mean"
+        lines.append(f"   {source}; the language model has not scored this user.")
+    return [*lines, *(f"   {line}" for line in textwrap.wrap(WEIGHT, WIDTH - 3))]
 
 
 def _item_lines(item: dict[str, Any]) -> list[str]:
     head = f"{item['rank']:3d}. {item_with_id(item, 70)}"
     lines = [pad(head, WIDTH - 16) + f"score {item['score']:+8.3f}"]
-    rows = shortened(item["parts"])
-    largest = max((abs(value) for _, value in rows), default=1.0) or 1.0
-    space = max(len(name) for name, _ in rows)
-    lines += [f"     {name:{space}}  {value:+8.3f} {bar(value, largest, 24)}" for name, value in rows]
+    rows = shown_parts(item["parts"])
+    largest = max((abs(row["value"]) for row in rows), default=1.0) or 1.0
+    space = max(len(row["label"]) for row in rows)
+    lines += [
+        f"     {row['label']:{space}}  {row['value']:+8.3f} {bar(row['value'], largest, 24)} {row['lift']:+8.3f}"
+        for row in rows
+    ]
     return [*lines, *(f"     {line}" for line in textwrap.wrap(clean(item["reason"]), WIDTH - 5))]
 
 
@@ -152,14 +164,22 @@ def shortened(parts: list[dict[str, Any]], shown: int = SHOWN) -> list[tuple[str
     >>> shortened([{"name": n, "label": n, "value": v} for n, v in rows], shown=1)
     [('b', -3.0), ('2 other attributes', 1.5)]
     """
-    behaviour = [(p["label"], p["value"]) for p in parts if p["name"] == COLLABORATIVE]
+    return [(row["label"], row["value"]) for row in shown_parts(parts, shown)]
+
+
+def shown_parts(parts: list[dict[str, Any]], shown: int = SHOWN) -> list[dict[str, Any]]:
+    """The same with each row's `lift` beside its `value`, where parts have one."""
+    numbers = [key for key in ("value", "lift") if all(key in part for part in parts)]
+    behaviour = [part for part in parts if part["name"] == COLLABORATIVE]
     ordered = sorted(
-        (p for p in parts if p["name"] != COLLABORATIVE), key=lambda p: (-abs(p["value"]), p["name"])
+        (part for part in parts if part["name"] != COLLABORATIVE),
+        key=lambda part: (-abs(part["value"]), part["name"]),
     )
-    rows = behaviour + [(p["label"], p["value"]) for p in ordered[:shown]]
-    rest = ordered[shown:]
+    kept, rest = behaviour + ordered[:shown], ordered[shown:]
     if len(rest) == 1:
-        rows.append((rest[0]["label"], rest[0]["value"]))
-    elif rest:
-        rows.append((f"{len(rest)} other attributes", sum(p["value"] for p in rest)))
+        kept, rest = kept + rest, []
+    rows = [{"label": part["label"], **{key: part[key] for key in numbers}} for part in kept]
+    if rest:
+        sums = {key: sum(part[key] for part in rest) for key in numbers}
+        rows.append({"label": f"{len(rest)} other attributes", **sums})
     return rows

@@ -79,6 +79,16 @@ def read_trial(explainer: Explainer) -> dict[str, Any] | None:
     return dict(found)
 
 
+def users_tried(run: Path | str) -> int | None:
+    """Of how many users the trial is that lies in a run, whatever weights it is of; None where none can be read."""
+    path = Path(run) / FOLDER / ANSWER
+    try:
+        users = read_json(path)["sample"]["users"]
+    except (InputError, KeyError, TypeError, IndexError):
+        return None
+    return users if isinstance(users, int) else None
+
+
 def _weights(explainer: Explainer) -> str:
     unit = RunFolder(explainer.folder.root).unit(explainer.backbone, "refined", explainer.seed)
     return sha256_file(unit / "model.safetensors")

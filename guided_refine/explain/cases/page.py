@@ -8,12 +8,13 @@ from typing import Any
 
 from guided_refine.errors import InputError
 from guided_refine.explain.cases.change_words import moves_told, size_told, users_told
+from guided_refine.explain.cases.glossary import GLOSSARY, WEIGHT
 from guided_refine.explain.cases.page_style import STYLE
 from guided_refine.explain.cases.slope import slope
 from guided_refine.explain.cases.words import item_name, provenance_rows
 from guided_refine.explain.cells import clean, clip
 from guided_refine.explain.encoder_answer import AT_MEAN, how_made, strongest
-from guided_refine.explain.words import COLLABORATIVE
+from guided_refine.explain.words import COLLABORATIVE, weight_told
 from guided_refine.reporting.style import label
 
 LIMIT = 2 * 1024 * 1024
@@ -30,6 +31,8 @@ _KEY = (
 _BESIDE = (
     "<thead><tr><th>attribute</th><th class='n'>encoder</th><th></th><th class='n'>direct</th></tr></thead>"
 )
+_PAST = "<thead><tr><th>event</th><th class='n'>score</th><th></th><th class='n'>rank then</th></tr></thead>"
+_LIFTED = "<thead><tr><th>part</th><th class='n'>of the score</th><th></th><th class='n'>above average</th></tr></thead>"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -53,6 +56,9 @@ def case_page(case: Mapping[str, Any]) -> str:
         *_confidence(case),
         "<h2>Where this comes from</h2>\n<dl>",
         *(f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in provenance_rows(case)),
+        "</dl>",
+        "<h2>What the words mean</h2>\n<dl>",
+        *(f"<dt>{text(name)}</dt><dd>{text(meaning)}</dd>" for name, meaning in GLOSSARY),
         "</dl>",
     ]
     page = document(f"Why these items for {text(clip(case['user'], TITLE))}?", body)
@@ -112,12 +118,13 @@ def _profile(case: Mapping[str, Any]) -> list[str]:
         f'<tr><td class="t">{text(row["label"])}</td><td class="n">{row["score"]:.2f}</td>'
         f'<td class="wide"><div class="b"><i class="f" style="left:0;width:{100 * min(max(row["score"], 0), 1):.1f}%"></i>'
         f'</div></td><td class="n">{"–" if row["spread"] is None else format(row["spread"], ".2f")}</td>'
-        f'<td class="n">{row["percentile"]:.0f} %</td><td>{text(row["stance"])} ({row["weight"]:+.2f})</td></tr>'
+        f'<td class="n">{row["percentile"]:.0f} %</td><td>{text(row["stance"])} ({weight_told(row["weight"])})</td></tr>'
         for row in case["profile"]
     ]
     note = (
         "Score: what the language model read from the history, 0 to 1. Spread: how far its answer is from one digit. Above: "
-        "the share of the catalog that has less of it. To the model: the weight that the trained model gives it."
+        "the share of the catalog that has less of it. To the model: the weight that the trained model gives it. "
+        + WEIGHT
     )
     if case["profile_estimated"]:
         note = "Estimated from the history: the language model has not scored this user. " + note
@@ -154,7 +161,8 @@ def _moved(case: Mapping[str, Any]) -> list[str]:
 def _recommendations(case: Mapping[str, Any]) -> list[str]:
     items = case["recommendations"]
     largest = largest_part(items[:TAKEN_APART])
-    note = f"The best {len(items)} of {case['candidates']} items not seen yet. View: direct; parts sum to the score."
+    note = f"The best {len(items)} of {case['candidates']} items not seen yet. View: direct; parts sum to the score. "
+    note += "The last column: how far a part is above the average item's, which is what the sentences tell."
     if len(items) > TAKEN_APART:
         note += f" The first {TAKEN_APART} are shown with all parts."
     return [
@@ -193,7 +201,7 @@ def _encoder(case: Mapping[str, Any]) -> list[str]:
         (text(part["label"]), part["value"], f'<td class="n">{part["direct"]:+.3f}</td>') for part in ordered
     ]
     shown = strongest(found["events"])
-    events = [(named(event), event["value"], "") for event in shown]
+    events = [(named(event), event["value"], f'<td class="n">{event["rank"]}</td>') for event in shown]
     return [
         f"<h2>Through the encoder: {named(found)}</h2>",
         '<p class="note">The direct view above splits the last dot product. Here attributes and past events are taken away '
@@ -204,7 +212,7 @@ def _encoder(case: Mapping[str, Any]) -> list[str]:
         f"{found['score']:+.3f}; direct: its part in the view above, less the catalog's mean</p>\n"
         f"{_signed(rows, _BESIDE)}</article>",
         f'<article><h3>Past events</h3>\n<p class="note">The score less that without the event; {len(shown)} of '
-        f"{len(found['events'])}, those that do most</p>\n{_signed(events)}</article>",
+        f"{len(found['events'])}, those that do most</p>\n{_signed(events, _PAST)}</article>",
         "</div>",
     ]
 
@@ -231,10 +239,15 @@ def parts_table(parts: Sequence[Mapping[str, Any]], largest: float) -> str:
     ordered = sorted(parts, key=lambda p: (p["name"] != COLLABORATIVE, -abs(p["value"]), p["name"]))
     rows = [
         f'<tr><td class="t">{text(part["label"])}</td><td class="n">{part["value"]:+.3f}</td>'
-        f"<td>{'' if part['name'] == COLLABORATIVE else bar(part['value'], largest)}</td></tr>"
+        f"<td>{'' if part['name'] == COLLABORATIVE else bar(part['value'], largest)}</td>{_lift(part)}</tr>"
         for part in ordered
     ]
-    return f'<table class="parts">{"".join(rows)}</table>'
+    head = _LIFTED if parts and "lift" in parts[0] else ""
+    return f'<table class="parts">{head}{"".join(rows)}</table>'
+
+
+def _lift(part: Mapping[str, Any]) -> str:
+    return f'<td class="n">{part["lift"]:+.3f}</td>' if "lift" in part else ""
 
 
 def _counterfactuals(case: Mapping[str, Any]) -> list[str]:

@@ -134,7 +134,7 @@ def _parts(axis: Axes, title: str, parts: Sequence[dict[str, Any]]) -> None:
     room = 0.2 * (high - low) or 1.0
     axis.set_xlim(low - room, high + room)
     axis.axvline(0, color=GREY, linewidth=0.8)
-    axis.set_title(f"{title} (direct view)")
+    axis.set_title(f"{title} (direct view: parts of the score)")
 
 
 def _bars(axis: Axes, rows: Sequence[tuple[str, float, str]], number: str) -> None:

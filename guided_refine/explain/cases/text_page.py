@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from guided_refine.explain.cases.change_words import moves_told, size_told, users_told
+from guided_refine.explain.cases.glossary import GLOSSARY, WEIGHT
 from guided_refine.explain.cases.words import item_with_id, provenance_rows
 from guided_refine.explain.cells import clean, clip
 from guided_refine.explain.encoder_answer import how_made, strongest
+from guided_refine.explain.words import weight_told
 from guided_refine.reporting import markdown
 from guided_refine.reporting.style import label
 
@@ -41,11 +43,13 @@ def case_markdown(case: Mapping[str, Any]) -> str:
                     markdown.number(row["spread"], 2),
                     f"{row['percentile']:.0f} % of the catalog",
                     mark(row["stance"]),
-                    f"{row['weight']:+.2f}",
+                    weight_told(row["weight"]),
                 ]
                 for row in case["profile"]
             ],
         ),
+        mark(WEIGHT),
+        "",
         *_lists(case),
         *_moved(case),
         *_recommendations(case),
@@ -55,6 +59,10 @@ def case_markdown(case: Mapping[str, Any]) -> str:
         "## Where this comes from",
         "",
         *(f"- {name}: {mark(value)}" for name, value in provenance_rows(case)),
+        "",
+        "## What the words mean",
+        "",
+        *(f"- {name}: {mark(meaning)}" for name, meaning in GLOSSARY),
     ]
     return "\n".join(lines) + "\n"
 
@@ -120,7 +128,7 @@ def _recommendations(case: Mapping[str, Any]) -> list[str]:
         "## Recommendations, taken apart",
         "",
         f"The best {len(items)} of {case['candidates']} items not seen yet. View: direct; the parts of a row sum to its "
-        "score.",
+        "score; in brackets, how far each is above the average item's.",
         "",
         *markdown.table(
             ["item", "rank", "base rank", "score", *(mark(name) for name in names)],
@@ -130,7 +138,7 @@ def _recommendations(case: Mapping[str, Any]) -> list[str]:
                     str(item["rank"]),
                     "–" if item["base_rank"] is None else str(item["base_rank"]),
                     f"{item['score']:+.3f}",
-                    *_values(item["parts"]),
+                    *(f"{part['value']:+.3f} ({part['lift']:+.3f})" for part in item["parts"]),
                 ]
                 for item in items
             ],
@@ -170,8 +178,12 @@ def _encoder(case: Mapping[str, Any]) -> list[str]:
             [[mark(part["label"]), f"{part['value']:+.3f}", f"{part['direct']:+.3f}"] for part in ordered],
         ),
         *markdown.table(
-            [f"past event, {len(shown)} of {len(found['events'])}", "score less that without it"],
-            [[_name(event), f"{event['value']:+.3f}"] for event in shown],
+            [
+                f"past event, {len(shown)} of {len(found['events'])}",
+                "score less that without it",
+                "rank then",
+            ],
+            [[_name(event), f"{event['value']:+.3f}", str(event["rank"])] for event in shown],
         ),
     ]
 

@@ -85,7 +85,8 @@ def provenance_rows(case: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("split", f"{origin['split']}, {origin['split_sha256'][:16]}"),
         (
             "model",
-            f"{model['backbone']} {model['variant']}, seed {model['seed']} of {', '.join(map(str, origin['seeds']))}",
+            f"{model['backbone']} {model['variant']}, seed {model['seed']} (the run's seeds: "
+            f"{', '.join(map(str, origin['seeds']))})",
         ),
         ("trained", f"{trained}, guided-refine {origin['trained_with']}"),
         ("attributes", f"{len(origin['attributes'])}, scored by {model['scorer']} ({model['source']})"),

@@ -19,6 +19,7 @@ from tiny_run import SILENT
 from guided_refine.backbones.backbone import Backbone
 from guided_refine.errors import InputError
 from guided_refine.explain.cases.schema import case_schema
+from guided_refine.explain.cases.study import _changes
 from guided_refine.explain.encoder_answer import encoder_answer
 from guided_refine.explain.explainer import Explainer, base_top
 from guided_refine.explain.export import case_study
@@ -141,8 +142,24 @@ def test_the_first_recommendation_is_seen_through_the_encoder_too(
     assert case["through_encoder"] == encoder_answer(explainer, explainer.user_number("u1"), number)
     assert case["schema_version"] == 3
     without = case_study(explainer, "u1", item="i3", encoder=False)
-    assert without == case | {"through_encoder": None}
+    past = case["through_encoder"]["sentences"][1]
+    assert past in case["summary"] and past not in without["summary"]
+    assert without == case | {"through_encoder": None, "summary": without["summary"]}
     assert SCHEMA.is_valid(without)
+
+
+def test_where_no_user_has_the_scores_the_summary_tells_the_past(case: dict[str, Any]) -> None:
+    spoilt = copy.deepcopy(case)
+    change = spoilt["counterfactuals"]["changes"][0]
+    past, told = case["through_encoder"]["sentences"][1], change["sentence"]
+    one = {"scores": [], "size": 9.0, "feasible": True, "users": 0.5, "rank": 9}
+    for feasible, view, expected in (
+        (True, case["through_encoder"], [told, past]),
+        (False, case["through_encoder"], [past]),
+        (False, None, [told]),
+    ):
+        change["alone"], change["together"] = [one | {"feasible": feasible}], None
+        assert _changes(spoilt | {"through_encoder": view}) == expected
 
 
 def test_an_estimated_profile_has_no_spread(explainer: Explainer) -> None:
