@@ -125,7 +125,9 @@ def how_made(answer: Mapping[str, Any]) -> str:
         if answer["exact"]
         else "ten random orders of attributes and their reverses"
     )
-    return f"Shapley values of {orders}; {answer['taken_away']}."
+    return (
+        f"Each attribute's fair share of the change (Shapley value), over {orders}; {answer['taken_away']}."
+    )
 
 
 def encoder_lines(answer: Mapping[str, Any]) -> list[str]:

@@ -212,19 +212,19 @@ def _encoder(case: Mapping[str, Any]) -> list[str]:
         f"{found['score']:+.3f}; direct: its part in the view above, less the catalog's mean</p>\n"
         f"{_signed(rows, _BESIDE)}</article>",
         f'<article><h3>Past events</h3>\n<p class="note">The score less that without the event; {len(shown)} of '
-        f"{len(found['events'])}, those that do most</p>\n{_signed(events, _PAST)}</article>",
+        f"{len(found['events'])}, those that do most</p>\n{_signed(events, _PAST, 'parts long')}</article>",
         "</div>",
     ]
 
 
-def _signed(rows: Sequence[tuple[str, float, str]], head: str = "") -> str:
+def _signed(rows: Sequence[tuple[str, float, str]], head: str, kind: str = "parts") -> str:
     """Rows of name (HTML), value with its bar, and a further cell (HTML), below a head (HTML)."""
     largest = max((abs(value) for _, value, _ in rows), default=0.0)
     cells = "".join(
         f'<tr><td class="t">{name}</td><td class="n">{value:+.3f}</td><td>{bar(value, largest)}</td>{beside}</tr>'
         for name, value, beside in rows
     )
-    return f'<table class="parts">{head}{cells}</table>'
+    return f'<table class="{kind}">{head}{cells}</table>'
 
 
 def largest_part(items: Sequence[Mapping[str, Any]]) -> float:
@@ -300,12 +300,13 @@ def _confidence(case: Mapping[str, Any]) -> list[str]:
         yes = ("not shown", "yes")
         rows = "".join(
             f'<tr><td class="t">{text(row["label"])}</td><td class="n">{row["n"]}</td>'
-            f"<td class='n'>{row['correlation']:+.2f} [{row['lower']:+.2f}, {row['upper']:+.2f}]</td>"
+            f"<td class='n'>{row['correlation']:+.2f} <span class='whole'>[{row['lower']:+.2f}, {row['upper']:+.2f}]"
+            f"</span></td>"
             f"<td>{yes[row['tracks_error']]}</td></tr>"
             for row in known
         )
         lines.append(
-            "<table><thead><tr><th>attribute</th><th class='n'>items known</th><th class='n'>spread with error, 95 %</th>"
-            f"<th>tracks error</th></tr></thead>{rows}</table>"
+            "<table class='checked'><thead><tr><th>attribute</th><th class='n'>items known</th><th class='n'>spread with "
+            f"error, 95 %</th><th>tracks error</th></tr></thead>{rows}</table>"
         )
     return lines
