@@ -81,7 +81,7 @@ def trial_fault(found: Any) -> str | None:
     """Where the content of a trial's file is not what a trial writes, None where it is.
 
     >>> trial_fault([]), trial_fault({"weights": "ab", "sample": {"users": 3}})
-    ('the whole', 'sample.of')
+    ('the whole', 'background')
     """
     place = misfit(found, SHAPE)
     if place is not None:

@@ -51,11 +51,7 @@ def users_told(row: Mapping[str, Any]) -> str:
     >>> move = {"label": "humour", "now": 0.5, "then": 0.75}
     >>> users_told({"scores": [move], "users": 0.25}), users_told({"scores": [move, move], "users": 0.0})
     ('25 % of users are that far', 'no user is that far with all 2 at once')
-    >>> users_told({"scores": [move | {"then": None}], "users": 0.0})
-    'beyond any score'
     """
-    if not _within(row):
-        return "beyond any score"
     who = f"{percent(row['users'])} of users are" if row["users"] > 0 else "no user is"
     count = len(row["scores"])
     return f"{who} that far" + (f" with all {count} at once" if count > 1 else "")

@@ -105,4 +105,3 @@ def test_many_moves_are_a_few_and_how_much_the_rest_is(moves: list[tuple[float, 
 )
 def test_how_many_users_are_that_far(users: float, moves: int, said: str) -> None:
     assert said in users_told(row("gore", 1.0, users, moves=moves))
-    assert users_told(row("gore", 1.0, 0.0, then=None)) == "beyond any score"
