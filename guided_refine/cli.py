@@ -183,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     add_explain_verb(p, _common)
 
     p = verbs.add_parser("export", help="a case study as one file")
-    add_export_verb(p, _common)
+    add_export_verb(p, _common, _path)
 
     p = verbs.add_parser("add-items", help="vectors for items that a run has never seen, from their texts")
     p.add_argument("run", type=_path, metavar="RUN")

@@ -56,13 +56,17 @@ def add_explain_verb(p: argparse.ArgumentParser, common: Callable[[argparse.Argu
     p.set_defaults(do=_explain)
 
 
-def add_export_verb(p: argparse.ArgumentParser, common: Callable[[argparse.ArgumentParser], None]) -> None:
-    """Arguments of `export`."""
+def add_export_verb(
+    p: argparse.ArgumentParser,
+    common: Callable[[argparse.ArgumentParser], None],
+    path: Callable[[str], Path],
+) -> None:
+    """Arguments of `export`; `path` reads a path and refuses an empty one."""
     p.add_argument("run", type=Path, nargs="?", metavar="RUN")
     p.add_argument("--user", metavar="U", help="one case study")
     p.add_argument("--item", metavar="I", help="with --user: say where this item stands too")
     p.add_argument(
-        "--users", type=Path, metavar="FILE", help="one each: an id a line, or a table with a column user_id"
+        "--users", type=path, metavar="FILE", help="one each: an id a line, or a table with a column user_id"
     )
     p.add_argument(
         "--most-moved",
@@ -81,7 +85,7 @@ def add_export_verb(p: argparse.ArgumentParser, common: Callable[[argparse.Argum
         action="store_true",
         help="without the view through the encoder: quicker for many users",
     )
-    p.add_argument("--out", type=Path, metavar="FILE|FOLDER", help="a file for --user, else a folder")
+    p.add_argument("--out", type=path, metavar="FILE|FOLDER", help="a file for --user, else a folder")
     p.add_argument("--schema", action="store_true", help="print the JSON schema of a case study")
     common(p)
     p.set_defaults(do=_export)
@@ -111,9 +115,12 @@ def _explain(args: argparse.Namespace) -> None:
     question = Question(
         item=args.item,
         instead_of=args.instead_of,
-        scores=dict(_pair("--taste", text) for text in args.taste),
-        item_scores=dict(_pair("--item-score", text) for text in args.item_score),
-        wishes=dict.fromkeys(args.more, WISH) | dict.fromkeys(args.less, -WISH),
+        scores=_once("--taste", [_pair("--taste", text) for text in args.taste]),
+        item_scores=_once("--item-score", [_pair("--item-score", text) for text in args.item_score]),
+        wishes=_once(
+            "--more and --less",
+            [*((name, WISH) for name in args.more), *((name, -WISH) for name in args.less)],
+        ),
         smallest=args.smallest,
         encoder=args.through_encoder,
     )
@@ -126,14 +133,16 @@ def _explain(args: argparse.Namespace) -> None:
 
 
 def _try(args: argparse.Namespace) -> None:
-    from guided_refine.explain.trial_report import FOLDER, explain_run, format_trial
+    from guided_refine.explain.trial_report import FOLDER, explain_run, format_trial, users_tried
 
+    before = users_tried(args.run)
     found = explain_run(args.run, users=args.sample or 100, progress=Progress(quiet=args.quiet))
     if args.json:
         print(to_json(found))
     else:
         print(format_trial(found))
-        print(f"Plots and numbers: {args.run / FOLDER}")
+        told = "" if before is None else f" (in place of those of {before} users that lay there)"
+        print(f"Plots and numbers: {args.run / FOLDER}{told}")
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -156,10 +165,9 @@ def _export(args: argparse.Namespace) -> None:
     if args.user is None:
         _export_many(args)
         return
-    from guided_refine.explain.export import FORMATS, export_case
+    from guided_refine.explain.export import export_case
 
-    ending = args.out.suffix.removeprefix(".").lower()
-    format = args.format or (ending if ending in FORMATS else "html")
+    format = _format(args.out, args.format)
     path = export_case(
         args.run, args.user, format, args.out, item=args.item, k=args.k, encoder=not args.direct_only
     )
@@ -194,6 +202,30 @@ def _pair(option: str, text: str) -> tuple[str, float]:
         return name, float(value)
     except ValueError as error:
         raise InputError(f"{option} {text}: expected NAME=SCORE, such as humour=0.9") from error
+
+
+def _once(option: str, pairs: list[tuple[str, float]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InputError(f"'{name}' stands more than once in {option}; name it once")
+        found[name] = value
+    return found
+
+
+def _format(out: Path, given: str | None) -> str:
+    """The format of a file: what `--format` says, else what its name ends in; HTML where it ends in nothing."""
+    from guided_refine.explain.export import FORMATS
+
+    ending = out.suffix.removeprefix(".").lower()
+    if given is not None:
+        return given
+    format = {"": "html", "htm": "html"}.get(ending, ending)
+    if format not in FORMATS:
+        raise InputError(
+            f"--out {out} ends in '.{ending}', which is none of .html, .json, .md and .png; rename it, or add --format"
+        )
+    return format
 
 
 def _count(text: str) -> int:

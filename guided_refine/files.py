@@ -69,6 +69,11 @@ def cannot_write(error: Exception, target: Path) -> InputError:
             f"the disk is full: {target} was not written and nothing else changed; "
             "free some space and run the same command again"
         )
+    if isinstance(error, (NotADirectoryError, FileExistsError)):
+        file = next((p for p in target.parents if p.exists() and not p.is_dir()), target.parent)
+        return InputError(f"{target} cannot be written: {file} is a file, not a folder; choose another place")
+    if isinstance(error, IsADirectoryError):
+        return InputError(f"{target} cannot be written: it is a folder; name a file in it")
     return InputError(f"{target} cannot be written: {getattr(error, 'strerror', None) or error}")
 
 
@@ -104,17 +109,19 @@ def write_json(target: Path | str, value: Any) -> None:
     write_text(target, to_json(value) + "\n")
 
 
-def read_json(source: Path | str) -> Any:
-    """Read a JSON file; raises `InputError` when it is missing, cut off or not JSON."""
+def read_json(source: Path | str, *, made_by: str | None = None) -> Any:
+    """Read a JSON file; raises `InputError` when it is missing, cut off or not JSON.
+
+    `made_by`: the command that makes the file, for those who read what another command wrote.
+    """
     source = Path(source)
     try:
         return json.loads(source.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{source} cannot be read: {error.strerror or error}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{source} is damaged ({error}); delete it and run the same command again"
-        ) from error
+        again = "run the same command again" if made_by is None else f"make it anew with: {made_by}"
+        raise InputError(f"{source} is damaged ({error}); delete it and {again}") from error
 
 
 def write_parquet(target: Path | str, frame: pd.DataFrame) -> None:
@@ -123,8 +130,13 @@ def write_parquet(target: Path | str, frame: pd.DataFrame) -> None:
         frame.to_parquet(path, index=False)
 
 
-def read_parquet(source: Path | str, columns: list[str] | None = None) -> pd.DataFrame:
-    """Read a Parquet file; raises `InputError` when it is missing or damaged."""
+def read_parquet(
+    source: Path | str,
+    columns: list[str] | None = None,
+    *,
+    remedy: str = "delete it and run the same command again",
+) -> pd.DataFrame:
+    """Read a Parquet file; raises `InputError` when it is missing or damaged, which says the `remedy`."""
     import pyarrow
 
     source = Path(source)
@@ -134,8 +146,7 @@ def read_parquet(source: Path | str, columns: list[str] | None = None) -> pd.Dat
         raise InputError(f"{source} does not exist") from error
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(
-            f"{source} is not a readable Parquet file ({error}); it may be cut off: "
-            "delete it and run the same command again"
+            f"{source} is not a readable Parquet file ({error}); it may be cut off: {remedy}"
         ) from error
 
 

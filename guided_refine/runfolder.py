@@ -65,6 +65,15 @@ class RunFolder:
         """Score file of a source, "untuned" or "tuned"."""
         return self.root / "scores" / f"{source}.safetensors"
 
+    def final_source(self) -> str:
+        """Whose scores refined models are made of: "tuned" where the manifest says that the tuned model scored."""
+        stages = self.manifest()["stages"]
+        for source in ("tuned", "untuned"):
+            if f"score_{source}" in stages:
+                return source
+        # A run that was put together by hand: what is there is all that is known.
+        return "tuned" if self.scores("tuned").exists() else "untuned"
+
     def unit(self, backbone: str, variant: str, seed: int) -> Path:
         """Folder of one trained model."""
         return self.root / "backbones" / backbone / variant / f"seed{seed}"
@@ -103,9 +112,7 @@ class RunFolder:
             raise InputError(
                 f"{self.root} is not a run folder (no config.yaml); make one with: guided-refine run CONFIG"
             )
-        remedy = (
-            f"delete it and make it anew with: guided-refine run CONFIG --out {shlex.quote(str(self.root))}"
-        )
+        remedy = f"delete it and make it anew with: {self.again}"
         try:
             config = load_run_config(self.config_file)
         except InputError as error:
@@ -185,21 +192,33 @@ class RunFolder:
             self._check_size(path, size, stage)
         return True
 
-    def check_files(self, *folders: Path) -> None:
-        """Raise `InputError` when a file that a stage wrote in these folders (default: anywhere) was cut off."""
+    def check_files(self, *places: Path) -> None:
+        """Raise `InputError` when a file that a stage wrote was cut off; with `places` (folders or files) only
+        there, and also when it is gone."""
         for stage, entry in self.manifest()["stages"].items():
             for name, size in entry["files"].items():
                 path = self.root / name
-                if path.exists() and (not folders or any(f in path.parents for f in folders)):
+                if places and not any(place == path or place in path.parents for place in places):
+                    continue
+                if path.exists():
                     self._check_size(path, size, stage)
+                elif places:
+                    raise InputError(
+                        f"{path} is missing, but {stage} wrote it; make it anew with: {self.again}"
+                    )
 
     def _check_size(self, path: Path, size: int, stage: str) -> None:
         found = path.stat().st_size
         if found != size:
             raise InputError(
                 f"{path} is damaged: it has {found} bytes, but {stage} wrote {size}; "
-                f"delete the file and make it anew with: guided-refine run CONFIG --out {shlex.quote(str(self.root))}"
+                f"delete the file and make it anew with: {self.again}"
             )
+
+    @property
+    def again(self) -> str:
+        """The command that makes what is missing here."""
+        return f"guided-refine run CONFIG --out {shlex.quote(str(self.root))}"
 
     def forget(self, stage: str) -> None:
         """Delete what a stage wrote, and its note: a config that no longer asks for it has no use for old files."""

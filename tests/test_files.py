@@ -47,11 +47,15 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     cut.write_text('{"v": ')
     with pytest.raises(InputError, match=r"a\.json is damaged"):
         read_json(cut)
+    with pytest.raises(InputError, match="delete it and make it anew with: guided-refine explain X"):
+        read_json(cut, made_by="guided-refine explain X")
     whole = tmp_path / "a.parquet"
     write_parquet(whole, pd.DataFrame({"x": range(1000)}))
     whole.write_bytes(whole.read_bytes()[:500])
     with pytest.raises(InputError, match=r"a\.parquet is not a readable Parquet file"):
         read_parquet(whole)
+    with pytest.raises(InputError, match="cut off: save it again"):
+        read_parquet(whole, remedy="save it again")
     with pytest.raises(InputError, match="does not exist"):
         read_parquet(tmp_path / "none.parquet")
 

@@ -165,3 +165,28 @@ def test_readers_can_ask_whether_files_are_whole(folder: RunFolder) -> None:
         folder.check_files()
     files[1].unlink()
     folder.check_files()
+
+
+def test_a_file_that_is_gone_is_missed_where_it_is_asked_for(folder: RunFolder) -> None:
+    files = [folder.root / "a" / "x.txt", folder.root / "b" / "x.txt"]
+    for file in files:
+        write_text(file, "made")
+    folder.record("stage", "hash", files, 1.0, None)
+    files[1].unlink()
+    folder.check_files(folder.root / "a", files[0])
+    for place in (folder.root / "b", files[1]):
+        with pytest.raises(
+            InputError, match=r"b.x\.txt is missing, but stage wrote it.*guided-refine run CONFIG --out"
+        ):
+            folder.check_files(place)
+
+
+def test_whose_scores_are_final_is_what_the_manifest_says(folder: RunFolder) -> None:
+    assert folder.final_source() == "untuned"
+    write_text(folder.scores("tuned"), "")
+    assert folder.final_source() == "tuned", "of a run that records nothing, what is there"
+    folder.record("score_untuned", "hash", [], 1.0, None)
+    assert folder.final_source() == "untuned"
+    folder.record("score_tuned", "hash", [folder.scores("tuned")], 1.0, None)
+    folder.scores("tuned").unlink()
+    assert folder.final_source() == "tuned"

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from guided_refine.explain.cases.words import item_name, parts_told
-from guided_refine.explain.encoder_view import BACKGROUND, past_events, through_encoder
+from guided_refine.explain.cases.words import item_name, item_with_id, parts_told
+from guided_refine.explain.cells import bar, pad
+from guided_refine.explain.encoder_view import BACKGROUND, PastView, past_events, through_encoder
 from guided_refine.explain.explainer import Explainer
-from guided_refine.explain.text import bar, clip, pad
 from guided_refine.explain.trial import rank_correlation
 
 EVENTS = 10
@@ -27,15 +27,16 @@ def encoder_answer(explainer: Explainer, user: int, item: int) -> dict[str, Any]
     - `attributes`: per attribute name, label, `value` (Shapley value through the encoder) and `direct` (its lift in the
       direct view, for comparison). The values sum to `score - background`, checked. `exact`: not of drawn orders.
     - `agreement`: rank correlation of the two views over attributes; None where one of them has no variation.
-    - `events`: what the model reads of the history, oldest first: item_id, title and `value`, the score less the score
-      without that event.
+    - `events`: what the model reads of the history, oldest first: item_id, title, `value`, the score less the score
+      without that event, and `rank`, the item's rank then.
     - `sentences`: the same in words.
 
     Costs 2 ** attributes runs of the encoder (up to 12 attributes). Raises `InputError` for a user without events.
     """
-    places = np.array([item])
-    past = past_events(explainer, user, places)
-    found = through_encoder(explainer, user, places)
+    everything = np.arange(1, explainer.dataset.n_items + 1)
+    past = past_events(explainer, user, everything)
+    own = past.values[item - 1]
+    found = through_encoder(explainer, user, np.array([item]))
     direct = explainer.contributions(user)
     lifts = (direct.values[item - 1] - direct.values.mean(axis=0))[1:]
     agreement = rank_correlation(found.values[0], lifts)
@@ -54,11 +55,28 @@ def encoder_answer(explainer: Explainer, user: int, item: int) -> dict[str, Any]
         ],
         "agreement": None if np.isnan(agreement) else agreement,
         "events": [
-            {"item_id": str(data.item_ids[i - 1]), "title": data.titles[i - 1], "value": float(value)}
-            for i, value in zip(past.events.tolist(), past.values[0], strict=True)
+            {
+                "item_id": str(data.item_ids[i - 1]),
+                "title": data.titles[i - 1],
+                "value": float(value),
+                "rank": rank,
+            }
+            for i, value, rank in zip(
+                past.events.tolist(), own, _ranks_without(past, item, explainer.seen(user)), strict=True
+            )
         ],
     }
     return answer | {"sentences": _sentences(answer)}
+
+
+def _ranks_without(past: PastView, item: int, seen: np.ndarray) -> list[int]:
+    """The item's rank without each event; what the user has stays out of the list, the event that is left out too."""
+    rivals = np.ones(len(past.score), dtype=bool)
+    rivals[seen - 1] = False
+    rivals[item - 1] = False
+    scores = past.score[:, None] - past.values
+    ranks: list[int] = (1 + (scores[rivals] > scores[item - 1]).sum(axis=0)).tolist()
+    return ranks
 
 
 def strongest(events: list[dict[str, Any]], count: int = EVENTS) -> list[dict[str, Any]]:
@@ -85,7 +103,8 @@ def _sentences(answer: Mapping[str, Any]) -> list[str]:
         else "1 event that the model reads"
     )
     told.append(
-        f"Of {read}, {item_name(first)} does most: without it the score would be {score - first['value']:.3f}."
+        f"Of {read}, {item_name(first)} does most to {name}: without it the score would be {score - first['value']:.3f} "
+        f"instead of {score:.3f}, and the rank {_instead(first['rank'], answer['rank'])}."
     )
     if answer["agreement"] is not None:
         told.append(
@@ -95,6 +114,10 @@ def _sentences(answer: Mapping[str, Any]) -> list[str]:
     return told
 
 
+def _instead(then: int, now: int) -> str:
+    return f"{then} instead of {now}" if then != now else f"{now} as it is"
+
+
 def how_made(answer: Mapping[str, Any]) -> str:
     """How the numbers were made, in a sentence for people."""
     orders = (
@@ -102,7 +125,9 @@ def how_made(answer: Mapping[str, Any]) -> str:
         if answer["exact"]
         else "ten random orders of attributes and their reverses"
     )
-    return f"Shapley values of {orders}; {answer['taken_away']}."
+    return (
+        f"Each attribute's fair share of the change (Shapley value), over {orders}; {answer['taken_away']}."
+    )
 
 
 def encoder_lines(answer: Mapping[str, Any]) -> list[str]:
@@ -113,7 +138,7 @@ def encoder_lines(answer: Mapping[str, Any]) -> list[str]:
     events = strongest(answer["events"])
     furthest = max((abs(event["value"]) for event in events), default=1.0) or 1.0
     return [
-        f"{clip(answer['title'] or answer['item_id'], _TITLE)} (rank {answer['rank']}) through the encoder; beside it the "
+        f"{item_with_id(answer, _TITLE)} (rank {answer['rank']}) through the encoder; beside it the "
         "direct view",
         f"   {AT_MEAN:{space}}  {answer['background']:+8.3f}",
         *(
@@ -123,10 +148,11 @@ def encoder_lines(answer: Mapping[str, Any]) -> list[str]:
         f"   {'= score':{space}}  {answer['score']:+8.3f}",
         how_made(answer),
         "",
-        f"Past events, the score less that without one: {len(events)} of {len(answer['events'])}, those that do most",
+        f"Past events, the score less that without one, and the rank then: {len(events)} of {len(answer['events'])}, those "
+        "that do most",
         *(
-            f"   {pad(clip(event['title'] or event['item_id'], _TITLE), _TITLE)}  {event['value']:+8.3f} "
-            f"{bar(event['value'], furthest, 24)}"
+            f"   {pad(item_with_id(event, _TITLE), _TITLE)}  {event['value']:+8.3f} "
+            f"{bar(event['value'], furthest, 12)} {event['rank']:5d}"
             for event in events
         ),
         "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from guided_refine.config import Config
 from guided_refine.data.dataset import Dataset, load_dataset
 from guided_refine.errors import InputError
 from guided_refine.explain.contributions import Contributions
+from guided_refine.explain.lookup import Names
 from guided_refine.explain.words import COLLABORATIVE, stance
 from guided_refine.runfolder import RunFolder
 from guided_refine.scoring.scores import AttributeScores, load_scores
@@ -53,9 +53,9 @@ class Explainer:
 
         `seed`: whose model, by default the first of the run's seeds.
 
-        Raises `InputError` when the folder is no run, or has no trained refined model yet (says what to run).
+        Raises `InputError` when the folder is no run, or has no trained refined model yet (says what to run), and when
+        files that the run wrote are missing or damaged.
         """
-        from guided_refine.backbones.backbone import Backbone
         from guided_refine.refine.table import GuidedTable
 
         folder = RunFolder(run)
@@ -63,12 +63,12 @@ class Explainer:
         backbone = explained_backbone(folder, config)
         seed = config.all_seeds[0] if seed is None else seed
         unit = folder.unit(backbone, "refined", seed)
-        folder.check_files(folder.data, folder.scores("tuned").parent, unit)
+        folder.check_files(folder.data, folder.scores(folder.final_source()), unit)
         data = config.data
         dataset = load_dataset(
             folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
         )
-        model = Backbone.load(unit)
+        model = load_model(unit)
         if not isinstance(model.table, GuidedTable):
             raise InputError(f"{unit} holds no refined item table; delete the folder and run again")
         return cls(folder, config, dataset, backbone, model, seed)
@@ -77,9 +77,8 @@ class Explainer:
 
     @cached_property
     def scores(self) -> AttributeScores:
-        """The scores that the refined model was built from: tuned where the run has them."""
-        source = "tuned" if self.folder.scores("tuned").exists() else "untuned"
-        return load_scores(self.folder.scores(source), cut_off=self.dataset.split.cut_off)
+        """The scores that the refined model was built from: those of the tuned model where the run tuned one."""
+        return load_scores(self.folder.scores(self.folder.final_source()), cut_off=self.dataset.split.cut_off)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -99,19 +98,19 @@ class Explainer:
 
     def user_number(self, user: str) -> int:
         """Number of a user id; raises `InputError` naming the nearest ids."""
-        return _number(str(user), self._users, "user", self.folder)
+        return self._users.find(str(user), self.folder.root)
 
     def item_number(self, item: str) -> int:
-        """Number (from 1) of an item id; raises `InputError` naming the nearest ids."""
-        return _number(str(item), self._items, "item", self.folder) + 1
+        """Number (from 1) of an item id, or of the one item with this title; raises `InputError` naming what is nearest."""
+        return self._items.find(str(item), self.folder.root) + 1
 
     @cached_property
-    def _users(self) -> dict[str, int]:
-        return {user: number for number, user in enumerate(self.dataset.user_ids)}
+    def _users(self) -> Names:
+        return Names("user", self.dataset.user_ids)
 
     @cached_property
-    def _items(self) -> dict[str, int]:
-        return {str(item): number for number, item in enumerate(self.dataset.item_ids)}
+    def _items(self) -> Names:
+        return Names("item", self.dataset.item_ids.tolist(), self.dataset.titles)
 
     def seen(self, user: int) -> np.ndarray:
         """Item numbers that a test prediction may see, oldest first."""
@@ -267,12 +266,15 @@ class Explainer:
 
 
 def explained_backbone(folder: RunFolder, config: Config) -> str:
-    """The backbone whose refined model a run's explanations take apart; raises `InputError` where none is trained."""
+    """The backbone whose refined model a run's explanations take apart; raises `InputError` where none is trained, and
+    where the one that was trained for it is gone: another one's explanations would be taken for its own."""
     backbone = ready_backbone(folder, config)
-    if backbone is not None:
-        return backbone
+    for wanted in _candidates(config):
+        if wanted == backbone:
+            return wanted
+        folder.check_files(folder.unit(wanted, "refined", config.all_seeds[0]))
     again = f"guided-refine run CONFIG --out {shlex.quote(str(folder.root))}"
-    if not any("refined" in config.variants_of(b) for b in config.backbones):
+    if not _candidates(config):
         raise InputError(
             f"{folder.root} is a run without the variant 'refined', which explanations take apart; "
             f"add it to 'variants' in the config and run: {again} --update"
@@ -282,22 +284,40 @@ def explained_backbone(folder: RunFolder, config: Config) -> str:
 
 def ready_backbone(folder: RunFolder, config: Config) -> str | None:
     """SASRec if its refined model is trained, else the first backbone whose refined model is, else None."""
-    for backbone in ("sasrec", *config.backbones):
-        if backbone in config.backbones and "refined" in config.variants_of(backbone):
-            unit = folder.unit(backbone, "refined", config.all_seeds[0])
-            if (unit / "model.safetensors").exists() and (unit / "config.json").exists():
-                return backbone
+    for backbone in _candidates(config):
+        unit = folder.unit(backbone, "refined", config.all_seeds[0])
+        if (unit / "model.safetensors").exists() and (unit / "config.json").exists():
+            return backbone
     return None
+
+
+def _candidates(config: Config) -> list[str]:
+    first = dict.fromkeys(("sasrec", *config.backbones))
+    return [b for b in first if b in config.backbones and "refined" in config.variants_of(b)]
+
+
+def load_model(unit: Path) -> Backbone:
+    """The model of a unit's folder; raises `InputError` as `Backbone.load` does, and where a weight is not a number."""
+    import torch
+
+    from guided_refine.backbones.backbone import Backbone
+
+    model = Backbone.load(unit)
+    finite = all(bool(torch.isfinite(weights).all()) for weights in model.model.state_dict().values())
+    if not finite or not np.isfinite(model.item_vectors()).all():
+        raise InputError(
+            f"{unit / 'model.safetensors'} holds weights that are not finite numbers, so its scores mean nothing; delete "
+            f"{unit} and train it again"
+        )
+    return model
 
 
 def base_top(explainer: Explainer, user: str, k: int) -> pd.DataFrame | None:
     """What the base of the same backbone recommends: item_id, title, rank, score; None where it is not trained."""
-    from guided_refine.backbones.backbone import Backbone
-
     unit = explainer.folder.unit(explainer.backbone, "base", explainer.config.all_seeds[0])
     if not (unit / "config.json").exists():
         return None
-    top = Backbone.load(unit).recommend([user], k=k, dataset=explainer.dataset, part="test")
+    top = load_model(unit).recommend([user], k=k, dataset=explainer.dataset, part="test")
     title = dict(zip(explainer.dataset.item_ids, explainer.dataset.titles, strict=True))
     return top.assign(title=[title[i] or i for i in top["item_id"]])[["item_id", "title", "rank", "score"]]
 
@@ -311,11 +331,3 @@ def percentile(catalog: np.ndarray, value: float) -> float:
     if not len(catalog):
         return 50.0
     return float(100 * (np.mean(catalog < value) + np.mean(catalog == value) / 2))
-
-
-def _number(name: str, known: dict[str, int], kind: str, folder: RunFolder) -> int:
-    if name in known:
-        return known[name]
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f"nearest: {', '.join(close)}" if close else f"ids look like: {', '.join(list(known)[:3])}"
-    raise InputError(f"no {kind} '{name}' in {folder.root}; {hint}")

@@ -37,7 +37,8 @@ class Newcomer(Explainer):
     """
 
     def __init__(self, explainer: Explainer, item_ids: Sequence[str]) -> None:
-        """`item_ids`: what the person has, oldest first. Raises `InputError` for none, and for an unknown item."""
+        """`item_ids`: what the person has, oldest first. Raises `InputError` for none, and for an unknown item; a title of
+        one item will do for its id."""
         super().__init__(
             explainer.folder,
             explainer.config,
@@ -49,8 +50,8 @@ class Newcomer(Explainer):
         if not len(item_ids):
             raise InputError("somebody new needs a history: give at least one item id")
         self.opened = explainer
-        self.item_ids = [str(item) for item in item_ids]
-        self.history = np.array([explainer.item_number(item) for item in self.item_ids], dtype=np.int64)
+        self.history = np.array([explainer.item_number(str(item)) for item in item_ids], dtype=np.int64)
+        self.item_ids = [str(explainer.dataset.item_ids[number - 1]) for number in self.history]
 
     # ---------------------------------------------------------------- who this is
 
@@ -148,5 +149,5 @@ class Newcomer(Explainer):
         return self.opened.vectors
 
     def item_number(self, item: str) -> int:
-        """Number (from 1) of an item id; raises `InputError` naming the nearest ids."""
+        """Number (from 1) of an item id, or of the one item with this title; raises `InputError` naming what is nearest."""
         return self.opened.item_number(item)

@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from guided_refine.errors import InputError
+from guided_refine.explain.cases.change_words import most_first, moves_told, size_told, users_told
+from guided_refine.explain.cases.words import item_with_id
+from guided_refine.explain.cells import bar, cells, pad
 from guided_refine.explain.contributions import Contributions
 from guided_refine.explain.encoder_answer import encoder_answer, encoder_lines
 from guided_refine.explain.explainer import Explainer
-from guided_refine.explain.text import WIDTH, bar, cells, clip, pad
+from guided_refine.explain.text import WIDTH
 from guided_refine.explain.what_if import WhatIf
 
 
@@ -58,6 +61,10 @@ def ask(explainer: Explainer, user: str, question: Question, k: int) -> dict[str
     item = None if question.item is None else explainer.item_number(question.item)
     if question.instead_of is not None and item is not None:
         other = explainer.item_number(question.instead_of)
+        if other == item:
+            raise InputError(
+                f"--item and --instead-of name the same item, '{explainer.dataset.item_ids[item - 1]}'; name two"
+            )
         margin = now.margin(item, other)
         answer["margin"] = {
             "item": _item(explainer, now, ranks, item),
@@ -138,7 +145,7 @@ def _wrapped(line: str) -> list[str]:
 
 
 def _name(item: Mapping[str, Any], width: int = 60) -> str:
-    return clip(item["title"] or item["item_id"], width)
+    return item_with_id(item, width)
 
 
 def _margin_lines(margin: dict[str, Any]) -> list[str]:
@@ -192,9 +199,8 @@ def _smallest_lines(found: dict[str, Any], k: int) -> list[str]:
 
 
 def _change(row: dict[str, Any]) -> str:
-    told = []
-    for name, score in row["scores"].items():
-        then = "beyond any score" if score["then"] is None else f"{score['then']:.2f}"
-        told.append(f"{name.replace('_', ' ')} {score['now']:.2f} -> {then}")
-    likely = f"{row['users']:.0%} of users are that far" if row["feasible"] else "no user is that far"
-    return f"{', '.join(told)} ({row['size']:.1f} sd; {likely}; rank {row['rank']})"
+    scores = most_first({"label": name.replace("_", " "), **score} for name, score in row["scores"].items())
+    moves = ", ".join(moves_told(scores))
+    return (
+        f"{moves} ({size_told(row['size'])} sd; {users_told(row | {'scores': scores})}; rank {row['rank']})"
+    )

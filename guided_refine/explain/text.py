@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import textwrap
-import unicodedata
 from pathlib import Path
 from typing import Any
 
+from guided_refine.explain.cases.glossary import WEIGHT
+from guided_refine.explain.cases.words import item_with_id
+from guided_refine.explain.cells import bar, clean, pad
 from guided_refine.explain.explainer import Explainer
-from guided_refine.explain.words import COLLABORATIVE, reason
+from guided_refine.explain.words import COLLABORATIVE, reason, weight_told
 from guided_refine.reporting.style import label
 
 HISTORY = 10
@@ -91,13 +93,13 @@ def format_explanation(answer: dict[str, Any]) -> str:
         f"Ranked by {label(model['backbone'])} ({model['variant']}); attributes scored by "
         f"{clean(model['scorer'])} ({model['source']})",
         "",
-        f"History: the last {len(answer['history'])} of {answer['events']} events, newest last",
-        *(f"   {clip(h['title'] or h['item_id'], WIDTH - 3)}" for h in answer["history"]),
+        *_history_lines(answer),
         "",
         "Taste profile: score 0 to 1; share of the catalog with less of it; the model's weight of it",
         *_profile_lines(answer),
         "",
-        f"Recommendations, out of {answer['candidates']} items not seen yet",
+        f"Recommendations, out of {answer['candidates']} items not seen yet; beside each part of a score, how far it is",
+        "above the average item of the catalog",
     ]
     for item in answer["recommendations"]:
         lines += ["", *_item_lines(item)]
@@ -108,7 +110,7 @@ def format_explanation(answer: dict[str, Any]) -> str:
         upcoming = answer["next"]
         lines += [
             "",
-            f"What the user really took next: {clip(upcoming['title'] or upcoming['item_id'], 50)}, "
+            f"What the user really took next: {item_with_id(upcoming, 50)}, "
             f"ranked {upcoming['rank']} of {answer['candidates']}",
         ]
     lines += [
@@ -119,28 +121,39 @@ def format_explanation(answer: dict[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def _history_lines(answer: dict[str, Any]) -> list[str]:
+    if not answer["events"]:
+        return ["History: the model may see no event of this user; the list is what it recommends to anybody"]
+    return [
+        f"History: the last {len(answer['history'])} of {answer['events']} events, newest last",
+        *(f"   {item_with_id(h, WIDTH - 3)}" for h in answer["history"]),
+    ]
+
+
 def _profile_lines(answer: dict[str, Any]) -> list[str]:
     rows = answer["profile"]
     space = max((len(row["label"]) for row in rows), default=0)
     lines = [
         f"   {row['label']:{space}}  {row['score']:.2f} {bar(row['score'], 1, 12)}  "
-        f"more than {row['percentile']:3.0f} %   {row['stance']} ({row['weight']:+.2f})"
+        f"more than {row['percentile']:3.0f} %   {row['stance']} ({weight_told(row['weight'])})"
         for row in rows
     ]
     if answer["profile_estimated"]:
-        lines.append(
-            "   Estimated from the items of the history; the language model has not scored this user."
-        )
-    return lines
+        source = "Estimated from the items of the history" if answer["events"] else "The catalog's mean"
+        lines.append(f"   {source}; the language model has not scored this user.")
+    return [*lines, *(f"   {line}" for line in textwrap.wrap(WEIGHT, WIDTH - 3))]
 
 
 def _item_lines(item: dict[str, Any]) -> list[str]:
-    head = f"{item['rank']:3d}. {clip(item['title'] or item['item_id'], 70)}"
+    head = f"{item['rank']:3d}. {item_with_id(item, 70)}"
     lines = [pad(head, WIDTH - 16) + f"score {item['score']:+8.3f}"]
-    rows = shortened(item["parts"])
-    largest = max((abs(value) for _, value in rows), default=1.0) or 1.0
-    space = max(len(name) for name, _ in rows)
-    lines += [f"     {name:{space}}  {value:+8.3f} {bar(value, largest, 24)}" for name, value in rows]
+    rows = shown_parts(item["parts"])
+    largest = max((abs(row["value"]) for row in rows), default=1.0) or 1.0
+    space = max(len(row["label"]) for row in rows)
+    lines += [
+        f"     {row['label']:{space}}  {row['value']:+8.3f} {bar(row['value'], largest, 24)} {row['lift']:+8.3f}"
+        for row in rows
+    ]
     return [*lines, *(f"     {line}" for line in textwrap.wrap(clean(item["reason"]), WIDTH - 5))]
 
 
@@ -151,70 +164,22 @@ def shortened(parts: list[dict[str, Any]], shown: int = SHOWN) -> list[tuple[str
     >>> shortened([{"name": n, "label": n, "value": v} for n, v in rows], shown=1)
     [('b', -3.0), ('2 other attributes', 1.5)]
     """
-    behaviour = [(p["label"], p["value"]) for p in parts if p["name"] == COLLABORATIVE]
+    return [(row["label"], row["value"]) for row in shown_parts(parts, shown)]
+
+
+def shown_parts(parts: list[dict[str, Any]], shown: int = SHOWN) -> list[dict[str, Any]]:
+    """The same with each row's `lift` beside its `value`, where parts have one."""
+    numbers = [key for key in ("value", "lift") if all(key in part for part in parts)]
+    behaviour = [part for part in parts if part["name"] == COLLABORATIVE]
     ordered = sorted(
-        (p for p in parts if p["name"] != COLLABORATIVE), key=lambda p: (-abs(p["value"]), p["name"])
+        (part for part in parts if part["name"] != COLLABORATIVE),
+        key=lambda part: (-abs(part["value"]), part["name"]),
     )
-    rows = behaviour + [(p["label"], p["value"]) for p in ordered[:shown]]
-    rest = ordered[shown:]
+    kept, rest = behaviour + ordered[:shown], ordered[shown:]
     if len(rest) == 1:
-        rows.append((rest[0]["label"], rest[0]["value"]))
-    elif rest:
-        rows.append((f"{len(rest)} other attributes", sum(p["value"] for p in rest)))
+        kept, rest = kept + rest, []
+    rows = [{"label": part["label"], **{key: part[key] for key in numbers}} for part in kept]
+    if rest:
+        sums = {key: sum(part[key] for part in rest) for key in numbers}
+        rows.append({"label": f"{len(rest)} other attributes", **sums})
     return rows
-
-
-def bar(value: float, largest: float, width: int) -> str:
-    """A bar of `width` cells at most: solid, in eighths of a cell, for what raises; shaded for what lowers.
-
-    >>> bar(0.5, 1.0, 4), bar(-1.0, 1.0, 2), bar(0.125, 1.0, 2)
-    ('██  ', '░░', '▎ ')
-    """
-    share = min(abs(value) / largest, 1.0) if largest else 0.0
-    if value < 0:
-        return ("░" * round(share * width)).ljust(width)
-    full, rest = divmod(round(share * width * 8), 8)
-    return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(width)
-
-
-def clean(text: str) -> str:
-    """Text without control and formatting characters, which could rewrite a terminal.
-
-    >>> clean("A\\x1b[31m red" + chr(10) + "film")
-    'A[31m red film'
-    """
-    kept = (
-        " " if c.isspace() else c
-        for c in str(text)
-        if c.isspace() or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Cn"}
-    )
-    return " ".join("".join(kept).split())
-
-
-def cells(text: str) -> int:
-    """How many terminal cells a text takes: wide East Asian characters take two, combining marks none."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
-    )
-
-
-def clip(text: str, width: int) -> str:
-    """Clean text in at most `width` terminal cells, cut with an ellipsis.
-
-    >>> clip("The Good, the Bad and the Ugly", 12)
-    'The Good, t…'
-    """
-    text = clean(text)
-    if cells(text) <= width:
-        return text
-    used = 0
-    for place, c in enumerate(text):
-        used += cells(c)
-        if used > width - 1:
-            return text[:place].rstrip() + "…"
-    return text
-
-
-def pad(text: str, width: int) -> str:
-    """Fill up with spaces to `width` terminal cells."""
-    return text + " " * max(0, width - cells(text))

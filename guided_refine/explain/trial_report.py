@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from guided_refine.errors import InputError
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.trial import VIEWS, try_explanations
+from guided_refine.explain.trial_shape import trial_fault
 from guided_refine.files import read_json, sha256_file, write_json
 from guided_refine.progress import Progress
 from guided_refine.reporting.palette import BLACK, BLUE, GREY, ORANGE
@@ -57,12 +59,34 @@ def _other_seeds(explainer: Explainer) -> list[int]:
 
 
 def read_trial(explainer: Explainer) -> dict[str, Any] | None:
-    """What `explain_run` left, where it is of the weights that the run has now; else None."""
+    """What `explain_run` left, where it is of the weights that the run has now; else None.
+
+    Raises `InputError` where the file is damaged.
+    """
     path = explainer.folder.root / FOLDER / ANSWER
     if not path.is_file():
         return None
-    found: dict[str, Any] = read_json(path)
-    return found if found.get("weights") == _weights(explainer) else None
+    again = f"guided-refine explain {shlex.quote(str(explainer.folder.root))}"
+    found = read_json(path, made_by=again)
+    weights = found.get("weights") if isinstance(found, dict) else None
+    if isinstance(weights, str) and weights != _weights(explainer):
+        return None
+    fault = trial_fault(found)
+    if fault is not None:
+        raise InputError(
+            f"{path} is damaged, or of another version ({fault} is not what a trial writes); make it anew with: {again}"
+        )
+    return dict(found)
+
+
+def users_tried(run: Path | str) -> int | None:
+    """Of how many users the trial is that lies in a run, whatever weights it is of; None where none can be read."""
+    path = Path(run) / FOLDER / ANSWER
+    try:
+        users = read_json(path)["sample"]["users"]
+    except (InputError, KeyError, TypeError, IndexError):
+        return None
+    return users if isinstance(users, int) else None
 
 
 def _weights(explainer: Explainer) -> str:

@@ -28,9 +28,9 @@ class Change:
     """A change of a user's scores that brings an item into the top k, or out of it.
 
     `scores`: attribute -> (score now, score then), both in [0, 1], or None for then where no score gives so much;
-    `size`: length of the change in standard deviations over users; `feasible`: True when every score stays in [0, 1] and
-    where some user's is; `users`: share of users whose scores are at least that far, of the attribute where that is
-    rarest; `rank`: the item's rank then.
+    `size`: length of the change in standard deviations over users; `users`: share of users who are at least that far with
+    all of the moved scores at once, each in the direction in which it moves; `feasible`: True when every score stays in
+    [0, 1] and there is such a user; `rank`: the item's rank then.
     """
 
     scores: dict[str, tuple[float, float | None]]
@@ -197,17 +197,16 @@ class WhatIf:
         then = self.now + shift
         moved = np.flatnonzero(np.abs(shift) > 1e-9)
         inside = (then >= self._lowest - 1e-6) & (then <= self._highest + 1e-6)
-        shares = np.where(
-            shift > 0, (self.everyone >= then).mean(axis=0), (self.everyone <= then).mean(axis=0)
-        )
-        rare = float(shares[moved].min()) if len(moved) else 1.0
+        there = np.where(shift > 0, self.everyone >= then, self.everyone <= then)
+        # Users who are far with one score each are nobody's example of a change of all of them.
+        users = float(there[:, moved].all(axis=1).mean())
         scores = {
             self.attributes[a]: (self._said(a), self.score_of(a, then[a]) if inside[a] else None)
             for a in moved.tolist()
         }
         rank = int(self.shifted(shift).ranks(self.explainer.seen(self.user))[item - 1])
         size = float(np.linalg.norm(shift / self.spread))
-        return Change(scores, size, bool(inside[moved].all()) and rare > 0, rare, rank)
+        return Change(scores, size, bool(inside[moved].all()) and users > 0, users, rank)
 
     # ---------------------------------------------------------------- scores and their normalised form
 

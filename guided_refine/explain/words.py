@@ -16,9 +16,19 @@ def stance(weight: float, typical: float) -> str:
     ('wants it', 'hardly matters', 'strongly avoids it')
     """
     size = abs(weight) / typical if typical else 0.0
-    if size < 0.25:
+    # Where all weights are as good as nothing, a large one among them is nothing too.
+    if size < 0.25 or abs(weight) < 0.005:
         return "hardly matters"
     return f"{'strongly ' if size > 2 else ''}{'wants' if weight > 0 else 'avoids'} it"
+
+
+def weight_told(weight: float) -> str:
+    """A weight with its sign, without one where it is told as nothing.
+
+    >>> weight_told(-0.174), weight_told(-0.001)
+    ('-0.17', '0.00')
+    """
+    return "0.00" if abs(weight) < 0.005 else f"{weight:+.2f}"
 
 
 def reason(parts: Sequence[Mapping[str, Any]], weights: Mapping[str, float]) -> str:

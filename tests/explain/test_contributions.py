@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_run import SILENT, USERS, make_run
 
 from guided_refine.backbones.backbone import Backbone
@@ -16,6 +17,7 @@ from guided_refine.check import check_run
 from guided_refine.errors import InputError
 from guided_refine.explain.contributions import Contributions
 from guided_refine.explain.explainer import Explainer, base_top, percentile
+from guided_refine.explain.export import case_study
 from guided_refine.refine.table import RefinedTable
 from guided_refine.runfolder import RunFolder
 
@@ -110,6 +112,54 @@ def test_a_margin_is_the_difference_of_two_scores(explainer: Explainer) -> None:
 def test_parts_that_do_not_sum_up_are_refused() -> None:
     with pytest.raises(ArithmeticError, match="item number 2"):
         Contributions(["a", "b"], np.array([3.0, 3.0]), np.array([[1.0, 2.0], [1.0, 2.1]]))
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_sums_up_to_nothing(score: float) -> None:
+    with pytest.raises(ArithmeticError, match="item number 2"):
+        Contributions(["a", "b"], np.array([3.0, score]), np.array([[1.0, 2.0], [1.0, 2.0]]))
+    with pytest.raises(ArithmeticError, match="item number 1"):
+        Contributions(["a", "b"], np.array([3.0, 3.0]), np.array([[1.0, score], [1.0, 2.0]]))
+
+
+@pytest.mark.parametrize("variant", ["refined", "base"])
+def test_weights_that_are_no_numbers_are_named(either: RunFolder, tmp_path: Path, variant: str) -> None:
+    copied = RunFolder(tmp_path / "run")
+    shutil.copytree(either.root, copied.root)
+    file = copied.unit("sasrec", variant, 0) / "model.safetensors"
+    weights = load_file(file)
+    name = next(name for name in weights if name.endswith(("free", "weight")))
+    weights[name].view(-1)[0] = float("nan")
+    save_file(weights, file)
+    with pytest.raises(InputError, match=r"model\.safetensors holds weights that are not finite"):
+        case_study(Explainer.open(copied.root), "u1", encoder=False)
+
+
+def test_scores_that_are_gone_are_not_replaced_by_others(finished: RunFolder, tmp_path: Path) -> None:
+    """The model was made of tuned scores, so untuned ones would explain another model."""
+    copied = RunFolder(tmp_path / "run")
+    shutil.copytree(finished.root, copied.root)
+    for source in ("untuned", "tuned"):
+        copied.record(f"score_{source}", "x", [copied.scores(source)], 0, None)
+    assert Explainer.open(copied.root).about["source"] == "tuned"
+    copied.scores("tuned").unlink()
+    with pytest.raises(InputError, match=r"tuned\.safetensors is missing, but score_tuned wrote it"):
+        Explainer.open(copied.root)
+
+
+def test_another_backbone_does_not_answer_for_the_one_that_is_gone(tmp_path: Path) -> None:
+    folder = make_run(
+        tmp_path / "run",
+        tmp_path / "source",
+        until="refined",
+        backbones=["gru4rec", "sasrec"],
+        variants={"gru4rec": ["base", "refined"], "sasrec": ["base", "refined"]},
+    )
+    unit = folder.unit("sasrec", "refined", 0)
+    folder.record("sasrec/refined/seed0", "x", [unit / "model.safetensors"], 0, None)
+    shutil.rmtree(unit)
+    with pytest.raises(InputError, match="is missing, but sasrec/refined/seed0 wrote it"):
+        Explainer.open(folder.root)
 
 
 def test_profile_reads_the_latest_scores_and_says_when_it_estimates(explainer: Explainer) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import spearmanr
 
 from guided_refine.errors import InputError
@@ -49,7 +50,25 @@ def test_it_holds_both_views_and_every_past_event(explainer: Explainer) -> None:
     past = past_events(explainer, USER, np.array([item]))
     ids = explainer.dataset.item_ids
     assert [event["item_id"] for event in answer["events"]] == [str(ids[i - 1]) for i in past.events]
-    assert [event["value"] for event in answer["events"]] == pytest.approx(past.values[0].tolist())
+    assert [event["value"] for event in answer["events"]] == pytest.approx(past.values[0].tolist(), abs=1e-6)
+
+
+def test_the_rank_without_an_event_is_that_of_a_shorter_history(explainer: Explainer) -> None:
+    """By hand: the encoder on the history without the event, the same user term, and a count of who is ahead."""
+    item, seen = first(explainer, USER), explainer.seen(USER)
+    answer = encoder_answer(explainer, USER, item)
+    model, term = explainer.model.model, explainer.user_term(USER)
+    context = model.encoder.context
+    assert len(answer["events"]) == min(len(seen), context)
+    vectors = model.table.matrix().detach()
+    for place, event in enumerate(answer["events"]):
+        left = np.delete(seen, len(seen) - len(answer["events"]) + place)[-context:]
+        with torch.no_grad():
+            state = model.encoder.last(torch.from_numpy(left)[None], torch.tensor([len(left)]), vectors)[0]
+        score = explainer.vectors @ (explainer.read(state.numpy()) + term)
+        ahead = [i for i in range(1, len(score) + 1) if i not in seen and score[i - 1] > score[item - 1]]
+        assert event["rank"] == 1 + len(ahead)
+        assert score[item - 1] == pytest.approx(answer["score"] - event["value"], abs=1e-4)
 
 
 def test_every_sentence_has_its_numbers(explainer: Explainer) -> None:
@@ -59,7 +78,8 @@ def test_every_sentence_has_its_numbers(explainer: Explainer) -> None:
     assert sum(told) == pytest.approx(answer["score"] - answer["background"], abs=0.003)
     assert f"{answer['background']:.3f} instead of {answer['score']:.3f}" in about
     most = max(answer["events"], key=lambda event: abs(event["value"]))
-    assert most["title"] in past and f"would be {answer['score'] - most['value']:.3f}" in past
+    assert most["title"] in past and f"would be {answer['score'] - most['value']:.3f} instead of" in past
+    assert f"the rank {most['rank']} " in past
     assert f"{answer['agreement']:+.2f}" in agreement
     text = "\n".join(encoder_lines(answer))
     assert all(f"{part['value']:+.3f}" in text and part["label"] in text for part in answer["attributes"])

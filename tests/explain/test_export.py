@@ -141,13 +141,24 @@ def test_batches(finished: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixt
         (["RUN", "--schema"], "needs nothing else"),
         (["RUN", "--user", "u11x", "--out", "OUT"], "nearest: u11"),
         (["nowhere", "--user", "u1", "--out", "OUT"], "nowhere is not a run folder"),
+        (
+            ["RUN", "--user", "u1", "--out", "c.pdf"],
+            "ends in '.pdf', which is none of .html, .json, .md and .png",
+        ),
+        (["RUN", "--user", "u1", "--out", ""], "--out: the path is empty"),
+        (["RUN", "--users", "", "--out", "OUT"], "--users: the path is empty"),
+        (["RUN", "--user", "u1", "--direct-only", "--out", "FILE/c.html"], "is a file, not a folder"),
+        (["RUN", "--user", "u1", "--direct-only", "--format", "md", "--out", "FOLDER"], "it is a folder"),
+        (["RUN", "--users", "FOLDER", "--out", "OUT"], "is a folder; --users takes a file"),
     ],
 )
 def test_wrong_use_is_one_sentence(
     finished: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str], sentence: str
 ) -> None:
     out = tmp_path / "out.html"
-    places = {"RUN": str(finished.root), "OUT": str(out)}
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    places = {"RUN": str(finished.root), "OUT": str(out), "FOLDER": str(tmp_path)}
+    places["FILE/c.html"] = str(tmp_path / "file" / "c.html")
     told = said(capsys, "export", *(places.get(one, one) for one in argv), code=2)
     assert sentence in told and told.count("\n") == 1
     assert not out.exists()

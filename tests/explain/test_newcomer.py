@@ -116,5 +116,5 @@ def test_users_of_the_run_stay_who_they_are(explainer: Explainer, newcomer: Newc
 def test_no_history_and_unknown_items_are_refused(explainer: Explainer) -> None:
     with pytest.raises(InputError, match="at least one item"):
         Newcomer(explainer, [])
-    with pytest.raises(InputError, match=r"no item 'i400'.*nearest: i4"):
+    with pytest.raises(InputError, match=r"no item 'i400'.*nearest: .*\bi4 \(Film 4\)"):
         Newcomer(explainer, ["i3", "i400"])

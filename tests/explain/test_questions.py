@@ -7,9 +7,10 @@ import json
 import pytest
 
 from guided_refine.errors import InputError
+from guided_refine.explain.cells import cells
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.questions import Question, ask, format_answer
-from guided_refine.explain.text import WIDTH, cells, explanation
+from guided_refine.explain.text import WIDTH, explanation
 from guided_refine.runfolder import RunFolder
 
 
@@ -31,6 +32,7 @@ def test_why_this_and_not_that(explainer: Explainer, listed: list[dict[str, obje
     assert margin["lead"] == pytest.approx(first["score"] - third["score"], abs=1e-6)
     assert sum(part["value"] for part in margin["parts"]) == pytest.approx(margin["lead"], rel=1e-3, abs=1e-5)
     text = format_answer(answer)
+    assert f"[{first['item_id']}]" in text and f"[{third['item_id']}]" in text
     assert f"{margin['lead']:.3f} ahead of" in text and "sum to the difference" in text
 
 
@@ -106,6 +108,26 @@ def test_answers_can_be_written_and_fit_a_terminal(
     text = format_answer(answer)
     assert "\x1b" not in text
     assert all(cells(line) <= WIDTH for line in text.splitlines())
+
+
+def test_a_change_of_many_scores_is_told_by_its_largest_moves(explainer: Explainer) -> None:
+    item = {"item_id": "i1", "title": "Heat", "score": 1.0, "rank": 3}
+    scores = {f"attribute_{n}": {"now": 0.67, "then": 0.67 + 1e-7 * n} for n in range(64)}
+    together = {"scores": scores, "size": 0.001, "feasible": False, "users": 0.0, "rank": 2}
+    found = {"item": item, "wanted": "in", "alone": [], "together": together}
+    text = format_answer({"user": "u6", "k": 2, "smallest": found})
+    assert "attribute 63 0.67 → just above 0.67" in text and "61 more, smaller" in text
+    assert "less than 0.01 sd; no user is that far with all 64 at once" in " ".join(text.split())
+    assert len(text.splitlines()) < 5 and "0.67 -> 0.67" not in text
+
+
+def test_an_item_may_be_named_by_its_title(explainer: Explainer, listed: list[dict[str, object]]) -> None:
+    first, second = [item for item in listed if str(item["title"]).startswith("Film")][:2]
+    by_id = Question(item=first["item_id"], instead_of=second["item_id"], smallest=True)
+    by_title = Question(
+        item=str(first["title"]).lower(), instead_of=str(second["title"]).upper(), smallest=True
+    )
+    assert ask(explainer, "u6", by_title, 5) == ask(explainer, "u6", by_id, 5)
 
 
 def test_a_question_without_its_item_is_refused(explainer: Explainer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,10 @@ from hypothesis import strategies as st
 from tiny_run import EVIL, SILENT
 
 from guided_refine.errors import InputError
-from guided_refine.explain.text import cells, clean, clip, explain_user, format_explanation, shortened
+from guided_refine.explain.cells import cells, clean, clip
+from guided_refine.explain.explainer import Explainer
+from guided_refine.explain.text import explain_user, explanation, format_explanation, shortened, shown_parts
+from guided_refine.explain.words import stance, weight_told
 from guided_refine.runfolder import RunFolder
 
 
@@ -53,9 +57,11 @@ def test_terminal_lines_say_who_what_and_why(finished: RunFolder) -> None:
     assert answer["recommendations"][0]["title"] in text
     assert "above the average item" in text
     for row in answer["profile"]:
-        assert f"{row['stance']} ({row['weight']:+.2f})" in text, "no words without their number"
+        assert f"{row['stance']} ({weight_told(row['weight'])})" in text, "no words without their number"
     assert "View: direct" in text and "--through-encoder" in text
     assert EVIL[:30] in text
+    for item in answer["recommendations"]:
+        assert f"[{item['item_id']}]" in text, "what --item takes"
     assert all(cells(line) <= 100 for line in text.splitlines())
 
 
@@ -67,6 +73,42 @@ def test_a_run_of_the_pipeline_is_explained(small_run: Path) -> None:
     for item in answer["recommendations"]:
         assert sum(p["value"] for p in item["parts"]) == pytest.approx(item["score"], rel=1e-4, abs=1e-5)
     assert f"User {user} in small" in format_explanation(answer)
+
+
+def test_a_user_of_whom_nothing_is_known_is_told_so(finished: RunFolder) -> None:
+    explainer = Explainer.open(finished.root)
+    known = explainer.dataset.split.n_known.copy()
+    known[SILENT] = 0
+    data = replace(explainer.dataset, split=replace(explainer.dataset.split, n_known=known))
+    other = Explainer(explainer.folder, explainer.config, data, explainer.backbone, explainer.model, 0)
+    text = format_explanation(explanation(other, f"u{SILENT}", k=2))
+    assert "may see no event of this user; the list is what it recommends to anybody" in text
+    assert "The catalog's mean; the language model has not scored this user." in text
+    assert "of the history;" not in text and "(-0.00)" not in text
+
+
+def test_a_part_stands_beside_how_far_it_is_above_the_average(finished: RunFolder) -> None:
+    answer = explain_user(finished.root, "u1", k=3)
+    text = format_explanation(answer)
+    assert "above the average item of the catalog" in text
+    for item in answer["recommendations"]:
+        rows = shown_parts(item["parts"])
+        assert sum(row["lift"] for row in rows) == pytest.approx(item["lead"], abs=1e-5)
+        for row in rows:
+            line = next(
+                line
+                for line in text.splitlines()
+                if line.strip().startswith(row["label"]) and f"{row['value']:+8.3f}" in line
+            )
+            assert line.rstrip().endswith(f"{row['lift']:+.3f}")
+
+
+@pytest.mark.parametrize(
+    ("weight", "told"), [(-0.0049, "0.00"), (0.0, "0.00"), (-0.005, "-0.01"), (1.5, "+1.50")]
+)
+def test_a_weight_that_is_told_as_nothing_has_no_sign_and_no_stance(weight: float, told: str) -> None:
+    assert weight_told(weight) == told
+    assert (stance(weight, 0.0001) == "hardly matters") == (told == "0.00")
 
 
 def test_unknown_user_and_item(finished: RunFolder) -> None:

@@ -65,7 +65,7 @@ def test_the_text_holds_the_numbers(tried: Path) -> None:
 
 def test_from_the_command_line(tried: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", str(tried), "--sample", "3", "--quiet"]) == 0
-    assert "Plots and numbers" in capsys.readouterr().out
+    assert "(in place of those of 8 users that lay there)" in capsys.readouterr().out
     name = read_json(tried / FOLDER / ANSWER)["importance"][0]["attribute"]
     command = ["explain", str(tried), "--user", "u6", "--quiet"]
     assert main([*command, "--more", name, "--taste", f"{name}=0.8", "--k", "4"]) == 0
@@ -92,6 +92,12 @@ def test_from_the_command_line(tried: Path, capsys: pytest.CaptureFixture[str]) 
         (["--user", "u6", "--taste", "humour"], "expected NAME=SCORE"),
         (["--user", "u6", "--more", "humor"], "no attribute 'humor': did you mean"),
         (["--user", "u6", "--smallest"], "--item I"),
+        (
+            ["--user", "u6", "--more", "humour", "--less", "humour"],
+            "'humour' stands more than once in --more and --less",
+        ),
+        (["--user", "u6", "--taste", "humour=0.1", "--taste", "humour=0.9"], "more than once in --taste"),
+        (["--user", "u6", "--item", "i3", "--instead-of", "i3"], "name the same item, 'i3'"),
         (["--sample", "0"], "not a whole number of 1 or more"),
     ],
 )

@@ -137,6 +137,31 @@ def test_the_smallest_changes_just_suffice(explainer: Explainer, what_if: WhatIf
         assert set(row) == {"scores", "size", "feasible", "users", "rank"}
 
 
+def test_the_share_is_of_users_who_are_that_far_with_all_scores_at_once(what_if: WhatIf) -> None:
+    """By a plain loop over users; and two scores that nobody has together though somebody has each."""
+    own, everyone = what_if.now, what_if.everyone
+    for shift in (everyone[3] - own, (everyone[11] - own) * np.array([1, 0, 1] + [0] * 7)):
+        moved = [a for a, by in enumerate(shift) if by != 0]
+        far = 0
+        for user in everyone:
+            far += all(
+                user[a] >= own[a] + shift[a] if shift[a] > 0 else user[a] <= own[a] + shift[a] for a in moved
+            )
+        found = what_if._change(shift, 1)
+        assert found.users == pytest.approx(far / len(everyone)) and found.users > 0
+        assert found.feasible
+    highest = everyone.argmax(axis=0)
+    first, second = next(
+        (a, b) for a in range(10) for b in range(10) if everyone[highest[a], b] < everyone[:, b].max()
+    )
+    shift = np.zeros(10)
+    shift[[first, second]] = everyone[:, [first, second]].max(axis=0) - own[[first, second]]
+    both = what_if._change(shift, 1)
+    assert (both.users, both.feasible) == (0, False)
+    for one in (first, second):
+        assert what_if._change(np.where(np.arange(10) == one, shift, 0), 1).users > 0
+
+
 @pytest.mark.parametrize("user", [0, 3, USER, SILENT])
 def test_the_rivals_are_those_of_a_plain_loop(explainer: Explainer, user: int) -> None:
     what_if = WhatIf(explainer, user)

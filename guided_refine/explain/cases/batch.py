@@ -16,7 +16,7 @@ from guided_refine.explain.cases.shared import Shared
 from guided_refine.explain.cases.study import number_of, study
 from guided_refine.explain.cases.user_list import read_users
 from guided_refine.explain.cases.words import item_name
-from guided_refine.explain.text import clip
+from guided_refine.explain.cells import clip
 from guided_refine.files import atomic_path, write_text
 from guided_refine.progress import Progress
 from guided_refine.runfolder import RunFolder

@@ -20,17 +20,21 @@ h2 {{ font-size: 1.15rem; margin: 2.4rem 0 .5rem; break-after: avoid; }}
 h3 {{ font-size: 1rem; margin: 0; }}
 p {{ margin: .4rem 0; }}
 .note {{ color: var(--quiet); font-size: .9rem; }}
+.id {{ color: var(--quiet); font-weight: 400; }}
 .summary {{ border-left: 4px solid var(--for); padding: .1rem 0 .1rem 1rem; margin: 1.2rem 0; }}
 .two {{ display: grid; grid-template-columns: minmax(0, 4fr) minmax(0, 7fr); gap: 0 2.4rem; }}
-ol.history {{ padding-left: 1.6rem; margin: .3rem 0; }}
+ol.history {{ padding-left: 2.1rem; margin: .3rem 0; }}
 table {{ border-collapse: collapse; width: 100%; }}
 th {{ text-align: left; font-weight: 600; font-size: .82rem; color: var(--quiet); border-bottom: 1px solid var(--line);
   vertical-align: bottom; }}
 td, th {{ padding: .18rem .7rem .18rem 0; overflow-wrap: normal; }}
 td.t {{ overflow-wrap: anywhere; }}
 .n {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
+.whole {{ white-space: nowrap; }}
 .parts td:first-child {{ width: 34%; }}
 .parts td:nth-child(2) {{ width: 5rem; }}
+.parts td:nth-child(4) {{ width: 4.5rem; }}
+.parts th.n {{ white-space: normal; }}
 .b {{ position: relative; height: .7rem; min-width: 3rem; background: var(--line); border-radius: 3px; }}
 .b i {{ position: absolute; top: 0; bottom: 0; border-radius: 3px; }}
 .b u {{ position: absolute; left: 50%; top: -2px; bottom: -2px; width: 1px; background: var(--other); }}
@@ -68,6 +72,9 @@ dd {{ margin: 0; }}
   .slope li {{ height: 2.9rem; }}
   .slope li > small {{ display: none; }}
   .parts td:first-child {{ width: 42%; }}
+  .parts td:nth-child(2), .parts td:nth-child(4) {{ width: 3.8rem; }}
+  .parts .b {{ min-width: 1.5rem; }}
+  .checked td, .checked th {{ white-space: normal; }}
   td, th {{ padding-right: .4rem; }}
   .wide {{ display: none; }}
   article {{ padding: .7rem .8rem; }}
@@ -80,11 +87,17 @@ dd {{ margin: 0; }}
   html {{ font-size: 8.5pt; }}
   body {{ font-size: 1rem; line-height: 1.4; margin: 0; padding: 0; max-width: none; }}
   h2 {{ margin-top: 1.2rem; }}
-  article, .slope, tr, li, .summary {{ break-inside: avoid; }}
-  h2 + .note, .key {{ break-after: avoid; }}
+  .slope, tr, li, p, .summary {{ break-inside: avoid; }}
+  article {{ break-inside: auto; -webkit-box-decoration-break: clone; box-decoration-break: clone; }}
+  h2 + .note, .key, header, header + p, article h3, article h3 + p, thead, tr:first-child {{ break-after: avoid; }}
+  tr:last-child {{ break-before: avoid; }}
   .cards {{ grid-template-columns: 1fr 1fr; gap: .5rem; }}
   .two {{ grid-template-columns: minmax(0, 2fr) minmax(0, 5fr); gap: 0 1.2rem; }}
   article {{ padding: .5rem .7rem; }}
+  .parts {{ font-size: .86rem; }}
+  .parts td:first-child {{ width: 1%; white-space: nowrap; }}
+  .parts.long td:first-child {{ width: 45%; white-space: normal; }}
+  .parts td:nth-child(2), .parts td:nth-child(4) {{ width: 3.6rem; }}
   td, th {{ padding-top: .05rem; padding-bottom: .05rem; }}
   .b {{ height: .5rem; }}
   .slope li {{ height: 1.9rem; }}

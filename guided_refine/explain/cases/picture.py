@@ -7,8 +7,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from guided_refine.explain.cases.words import item_name, provenance_rows
-from guided_refine.explain.text import clip, shortened
+from guided_refine.explain.cases.words import item_name, item_with_id, provenance_rows
+from guided_refine.explain.cells import clip
+from guided_refine.explain.text import shortened
 from guided_refine.explain.words import COLLABORATIVE
 from guided_refine.reporting.palette import AGAINST, BLACK, FOR, GREY
 from guided_refine.reporting.style import label, new_figure, styled
@@ -70,7 +71,7 @@ def case_picture(case: Mapping[str, Any]) -> bytes:
 
 
 def _history(case: Mapping[str, Any]) -> list[str]:
-    return [f"{place}. {item_name(item, 62)}" for place, item in enumerate(case["history"], 1)]
+    return [f"{place}. {item_with_id(item, 62)}" for place, item in enumerate(case["history"], 1)]
 
 
 def _sentences(case: Mapping[str, Any]) -> list[str]:
@@ -109,7 +110,7 @@ def _lists(left: Axes, right: Axes, case: Mapping[str, Any], listed: int) -> Non
             left.text(
                 x,
                 place,
-                f"{item['rank']}. {item_name(item, 46)}{moved}",
+                f"{item['rank']}. {item_with_id(item, 46)}{moved}",
                 va="center",
                 weight="bold" if new and base else "normal",
                 clip_on=False,
@@ -133,7 +134,7 @@ def _parts(axis: Axes, title: str, parts: Sequence[dict[str, Any]]) -> None:
     room = 0.2 * (high - low) or 1.0
     axis.set_xlim(low - room, high + room)
     axis.axvline(0, color=GREY, linewidth=0.8)
-    axis.set_title(f"{title} (direct view)")
+    axis.set_title(f"{title} (direct view: parts of the score)")
 
 
 def _bars(axis: Axes, rows: Sequence[tuple[str, float, str]], number: str) -> None:

@@ -12,14 +12,16 @@ import numpy as np
 from guided_refine import __version__
 from guided_refine.errors import InputError
 from guided_refine.explain.contributions import Contributions
-from guided_refine.explain.explainer import Explainer
+from guided_refine.explain.explainer import Explainer, load_model
 from guided_refine.explain.trial_report import read_trial, verdict
+from guided_refine.explain.trial_shape import OrNull, misfit
 from guided_refine.files import read_json
 
 if TYPE_CHECKING:
     from guided_refine.backbones.backbone import Backbone
 
 CONTROL = "shuffled"
+_SPREAD = OrNull({"rows": [{"attribute": str, "source": str}]})
 
 _Written = tuple[tuple[int, int], ...]
 
@@ -47,8 +49,6 @@ class Shared:
         return self._model(CONTROL)
 
     def _model(self, variant: str) -> Backbone | None:
-        from guided_refine.backbones.backbone import Backbone
-
         folder = self.explainer.folder
         unit = folder.unit(self.explainer.backbone, variant, self.explainer.seed)
         written = _written(unit / "config.json", unit / "model.safetensors")
@@ -57,7 +57,7 @@ class Shared:
             model = None
             if written:
                 folder.check_files(unit)
-                model = Backbone.load(unit)
+                model = load_model(unit)
             kept = self.models[variant] = written, model
         return kept[1]
 
@@ -70,7 +70,15 @@ class Shared:
     def truth(self) -> dict[str, Any] | None:
         """What `truth.json` holds; None where the run has none."""
         path = self.explainer.folder.truth
-        return dict(read_json(path)) if path.exists() else None
+        if not path.exists():
+            return None
+        again = self.explainer.folder.again
+        found = read_json(path, made_by=again)
+        if not isinstance(found, dict) or misfit(found.get("spread"), _SPREAD) is not None:
+            raise InputError(
+                f"{path} is damaged: it is not what a run writes; delete it and make it anew with: {again}"
+            )
+        return found
 
     @cached_property
     def trial(self) -> dict[str, Any]:

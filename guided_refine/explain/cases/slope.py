@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from guided_refine.explain.cases.words import item_name
+from guided_refine.explain.cells import clip
 
 TITLE = 120
 
@@ -38,7 +39,8 @@ def slope(case: Mapping[str, Any]) -> list[str]:
 def _row(item: Mapping[str, Any], other_rank: int, shared: Set[str], word: str) -> str:
     moved = "" if other_rank == item["rank"] else f"<small>{word} {other_rank}</small>"
     kind = "" if item["item_id"] in shared else " class=new"
-    name = f"<span><bdi>{escape(item_name(item, TITLE))}</bdi></span>"
+    its_id = f' <small class="id">[{escape(clip(item["item_id"], 40))}]</small>' if item["title"] else ""
+    name = f"<span><bdi>{escape(item_name(item, TITLE))}</bdi>{its_id}</span>"
     return f"<li{kind}><em>{item['rank']}</em>{name}{moved}</li>"
 
 

@@ -15,7 +15,7 @@ from guided_refine.explain.encoder_answer import encoder_answer
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.text import explanation
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _TAKEN = (
     "dataset",
@@ -132,8 +132,7 @@ def _summary(case: dict[str, Any]) -> list[str]:
         first = case["recommendations"][0]
         lines.append(f"First: {item_name(first)}, {first['reason']}")
     lines.append(taste_sentence(case["profile"], case["profile_estimated"]))
-    changes = case["counterfactuals"]["changes"]
-    lines.append(changes[0]["sentence"] if changes else case["counterfactuals"]["note"])
+    lines += _changes(case)
     upcoming = case["next"]
     if upcoming is not None:
         before = "" if upcoming["base_rank"] is None else f", by the base {upcoming['base_rank']}"
@@ -141,3 +140,15 @@ def _summary(case: dict[str, Any]) -> list[str]:
             f"What the user took next, {item_name(upcoming)}, is ranked {upcoming['rank']} of {case['candidates']}{before}."
         )
     return lines
+
+
+def _changes(case: dict[str, Any]) -> list[str]:
+    """What would change the first item's place. A score that no user has says little, so then it is the past event that
+    does most, where that is known."""
+    changes, view = case["counterfactuals"]["changes"], case["through_encoder"]
+    past = [] if view is None else [view["sentences"][1]]
+    if not changes:
+        return [case["counterfactuals"]["note"], *past]
+    rows = [*changes[0]["alone"], *([changes[0]["together"]] if changes[0]["together"] else [])]
+    told = [] if past and not any(row["feasible"] for row in rows) else [changes[0]["sentence"]]
+    return told + past

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guided_refine.explain.cases.counterfactual import moves_told
-from guided_refine.explain.cases.words import item_name, percent, provenance_rows
+from guided_refine.explain.cases.change_words import moves_told, size_told, users_told
+from guided_refine.explain.cases.glossary import GLOSSARY, WEIGHT
+from guided_refine.explain.cases.words import item_with_id, provenance_rows
+from guided_refine.explain.cells import clean, clip
 from guided_refine.explain.encoder_answer import how_made, strongest
-from guided_refine.explain.text import clean, clip
+from guided_refine.explain.words import weight_told
 from guided_refine.reporting import markdown
 from guided_refine.reporting.style import label
 
@@ -41,11 +43,13 @@ def case_markdown(case: Mapping[str, Any]) -> str:
                     markdown.number(row["spread"], 2),
                     f"{row['percentile']:.0f} % of the catalog",
                     mark(row["stance"]),
-                    f"{row['weight']:+.2f}",
+                    weight_told(row["weight"]),
                 ]
                 for row in case["profile"]
             ],
         ),
+        mark(WEIGHT),
+        "",
         *_lists(case),
         *_moved(case),
         *_recommendations(case),
@@ -55,6 +59,10 @@ def case_markdown(case: Mapping[str, Any]) -> str:
         "## Where this comes from",
         "",
         *(f"- {name}: {mark(value)}" for name, value in provenance_rows(case)),
+        "",
+        "## What the words mean",
+        "",
+        *(f"- {name}: {mark(meaning)}" for name, meaning in GLOSSARY),
     ]
     return "\n".join(lines) + "\n"
 
@@ -65,7 +73,7 @@ def mark(value: Any) -> str:
 
 
 def _name(item: Mapping[str, Any]) -> str:
-    return mark(item_name(item, TITLE))
+    return mark(item_with_id(item, TITLE))
 
 
 def _lists(case: Mapping[str, Any]) -> list[str]:
@@ -120,7 +128,7 @@ def _recommendations(case: Mapping[str, Any]) -> list[str]:
         "## Recommendations, taken apart",
         "",
         f"The best {len(items)} of {case['candidates']} items not seen yet. View: direct; the parts of a row sum to its "
-        "score.",
+        "score; in brackets, how far each is above the average item's.",
         "",
         *markdown.table(
             ["item", "rank", "base rank", "score", *(mark(name) for name in names)],
@@ -130,7 +138,7 @@ def _recommendations(case: Mapping[str, Any]) -> list[str]:
                     str(item["rank"]),
                     "–" if item["base_rank"] is None else str(item["base_rank"]),
                     f"{item['score']:+.3f}",
-                    *_values(item["parts"]),
+                    *(f"{part['value']:+.3f} ({part['lift']:+.3f})" for part in item["parts"]),
                 ]
                 for item in items
             ],
@@ -170,8 +178,12 @@ def _encoder(case: Mapping[str, Any]) -> list[str]:
             [[mark(part["label"]), f"{part['value']:+.3f}", f"{part['direct']:+.3f}"] for part in ordered],
         ),
         *markdown.table(
-            [f"past event, {len(shown)} of {len(found['events'])}", "score less that without it"],
-            [[_name(event), f"{event['value']:+.3f}"] for event in shown],
+            [
+                f"past event, {len(shown)} of {len(found['events'])}",
+                "score less that without it",
+                "rank then",
+            ],
+            [[_name(event), f"{event['value']:+.3f}", str(event["rank"])] for event in shown],
         ),
     ]
 
@@ -192,8 +204,9 @@ def _counterfactuals(case: Mapping[str, Any]) -> list[str]:
 
 def _change(row: Mapping[str, Any]) -> str:
     moves = ", ".join(moves_told(row["scores"]))
-    users = f"{percent(row['users'])} of users are that far" if row["feasible"] else "out of reach"
-    return f"{moves} ({row['size']:.2f} standard deviations; {users}; rank {row['rank']} then)"
+    return (
+        f"{moves} ({size_told(row['size'])} standard deviations; {users_told(row)}; rank {row['rank']} then)"
+    )
 
 
 def _confidence(case: Mapping[str, Any]) -> list[str]:

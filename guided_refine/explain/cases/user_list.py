@@ -20,6 +20,8 @@ def read_users(path: Path) -> list[tuple[str, str]]:
     `.csv` none at all. Any other file has one id a line. Empty lines are passed over. Raises `InputError` for a file that
     cannot be read, has no such column, a row without an id, or no id at all.
     """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; --users takes a file with one user id a line")
     if not path.is_file():
         raise InputError(f"{path} does not exist; --users takes a file with one user id a line")
     found: dict[str, str] = {}
@@ -33,7 +35,8 @@ def read_users(path: Path) -> list[tuple[str, str]]:
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, str]]:
-    frame = read_parquet(path)
+    # A list of the user's own, which no command of ours makes again.
+    frame = read_parquet(path, remedy="save it again as Parquet")
     names = [str(name) for name in frame.columns]
     column = 0 if len(names) == 1 else _column(path, names)
     for row, value in enumerate(frame.iloc[:, column].tolist(), 1):

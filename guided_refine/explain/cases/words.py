@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from guided_refine.explain.text import clip
+from guided_refine.explain.cells import cells, clip
 from guided_refine.explain.words import MATTERS
 
 TITLE = 80
@@ -14,6 +14,17 @@ TITLE = 80
 def item_name(item: Mapping[str, Any], width: int = TITLE) -> str:
     """An item's title, or its id where it has none; clean and clipped."""
     return clip(item["title"] or item["item_id"], width) or clip(item["item_id"], width)
+
+
+def item_with_id(item: Mapping[str, Any], width: int = TITLE) -> str:
+    """An item's title and, in brackets, its id, which is what one asks about it with.
+
+    >>> item_with_id({"title": "Heat", "item_id": "i7"}), item_with_id({"title": "", "item_id": "i7"})
+    ('Heat [i7]', 'i7')
+    """
+    tail = f" [{clip(item['item_id'], 40)}]"
+    title = clip(item["title"], max(width - cells(tail), 8))
+    return title + tail if title else clip(item["item_id"], width)
 
 
 def percent(share: float) -> str:
@@ -74,7 +85,8 @@ def provenance_rows(case: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("split", f"{origin['split']}, {origin['split_sha256'][:16]}"),
         (
             "model",
-            f"{model['backbone']} {model['variant']}, seed {model['seed']} of {', '.join(map(str, origin['seeds']))}",
+            f"{model['backbone']} {model['variant']}, seed {model['seed']} (the run's seeds: "
+            f"{', '.join(map(str, origin['seeds']))})",
         ),
         ("trained", f"{trained}, guided-refine {origin['trained_with']}"),
         ("attributes", f"{len(origin['attributes'])}, scored by {model['scorer']} ({model['source']})"),

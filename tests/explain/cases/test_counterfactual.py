@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_run import USERS
 
-from guided_refine.explain.cases.counterfactual import change_sentence, counterfactuals
+from guided_refine.explain.cases.counterfactual import counterfactuals
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.what_if import WhatIf
 from guided_refine.runfolder import RunFolder
@@ -77,29 +77,3 @@ def test_a_model_that_reads_no_user_scores_says_so(explainer: Explainer) -> None
     )
     found = counterfactuals(other, 3, other.contributions(3), K, None)
     assert found["changes"] == [] and "reads none of the 10 user scores" in found["note"]
-
-
-def row(name: str, size: float, *, feasible: bool, moves: int = 1) -> dict[str, object]:
-    scores = [{"attribute": name, "label": name, "now": 0.5, "then": 0.75 if feasible else None}] * moves
-    return {"scores": scores, "size": size, "feasible": feasible, "users": 0.25, "rank": 6}
-
-
-def test_the_plainer_change_is_told_unless_it_goes_much_further() -> None:
-    item = {"item_id": "a", "title": "Heat", "rank": 1, "wanted": "out"}
-    near = item | {
-        "alone": [row("humour", 1.2, feasible=True)],
-        "together": row("all", 1.0, feasible=True, moves=2),
-    }
-    assert change_sentence(near, 5, 9) == (
-        "Heat (rank 1) would leave the top 5, for rank 6, had the language model read humour as 0.75 instead of 0.50: a "
-        "change of 1.20 standard deviations over users; 25 % of users are that far."
-    )
-    far = near | {"alone": [row("humour", 3.0, feasible=True)]}
-    assert "1.00 standard deviations" in change_sentence(far, 5, 9)
-    never = item | {"alone": [row("gore", 9.0, feasible=False)], "together": None}
-    assert "would not leave the top 5 with scores that any user has" in change_sentence(never, 5, 9)
-    assert "gore, is 9.00" in change_sentence(never, 5, 9)
-    nothing = item | {"alone": [], "together": None, "wanted": "in"}
-    assert change_sentence(nothing, 5, 9) == (
-        "No change of the 9 user scores was found with which Heat (rank 1) would enter the top 5."
-    )

@@ -15,6 +15,7 @@ from chromium import BINARY, Page, browser
 from tiny_run import EVIL
 
 from guided_refine.errors import InputError
+from guided_refine.explain.cases.glossary import GLOSSARY, WEIGHT
 from guided_refine.explain.cases.page import LIMIT, case_page
 from guided_refine.explain.encoder_answer import strongest
 from guided_refine.explain.explainer import Explainer
@@ -59,6 +60,14 @@ def case(finished: RunFolder) -> dict[str, Any]:
     return case_study(Explainer.open(finished.root), "u1", item="i3")
 
 
+def test_it_says_what_its_words_mean(case: dict[str, Any]) -> None:
+    words = " ".join(" ".join(Reader(case_page(case)).words).split())
+    for name, meaning in (*GLOSSARY, ("weight", WEIGHT)):
+        assert name in words and meaning in words
+    for item in case["recommendations"]:
+        assert all(f"{part['lift']:+.3f}" in words for part in item["parts"])
+
+
 def test_it_needs_nothing_else_and_shows_titles_as_text(case: dict[str, Any]) -> None:
     page = case_page(case)
     reader = Reader(page)
@@ -73,6 +82,7 @@ def test_it_holds_every_part_and_every_sentence(case: dict[str, Any]) -> None:
     words = " ".join(" ".join(Reader(case_page(case)).words).split())
     for item in [*case["recommendations"], case["asked"], case["next"]]:
         assert f"score {item['score']:+.3f}" in words and item["reason"] in words
+        assert f"[{item['item_id']}]" in words, "what --item takes"
         assert all(f"{part['value']:+.3f}" in words for part in item["parts"])
     for row in case["profile"]:
         assert f"{row['score']:.2f}" in words and f"{row['spread']:.2f}" in words
@@ -92,7 +102,7 @@ def test_it_holds_every_part_and_every_sentence(case: dict[str, Any]) -> None:
     for fact in (
         case["provenance"]["split_sha256"][:16],
         case["provenance"]["config_sha256"][:16],
-        "seed 0 of 0",
+        "seed 0 (the run's seeds: 0)",
     ):
         assert fact in words
 
@@ -142,7 +152,17 @@ need_browser = pytest.mark.skipif(
 @need_browser
 def test_in_a_browser_nothing_is_cut_off_and_the_dark_is_dark(case: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "case.html"
-    path.write_text(case_page(grown(case, 20, 30)), encoding="utf-8")
+    big = grown(case, 20, 30)
+    for row in big["confidence"]["attributes"]:
+        # As a run has it that knows the truth: the widest table there is.
+        row |= {
+            "n": 12345,
+            "correlation": -0.25,
+            "lower": -0.31,
+            "upper": -0.19,
+            "label": "emotional intensity",
+        }
+    path.write_text(case_page(big), encoding="utf-8")
     with browser(tmp_path / "profile") as page:
         page.visit(path.as_uri())
         end = time.monotonic() + 60
@@ -159,6 +179,20 @@ def test_in_a_browser_nothing_is_cut_off_and_the_dark_is_dark(case: dict[str, An
         page.scheme("dark", "print")
         assert shade(page) > 600, "paper is light"
         assert page.errors == []
+
+
+@need_browser
+def test_on_paper_names_stay_on_one_line(case: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "case.html"
+    path.write_text(case_page(case), encoding="utf-8")
+    with browser(tmp_path / "profile") as page:
+        page.visit(path.as_uri())
+        page.scheme("light", "print")
+        page.size(695, 1000)  # A4 without its margins
+        names = "[...document.querySelectorAll('.parts:not(.long) td:first-child')]"
+        assert page.evaluate(f"{names}.length") > 50
+        broken = f"{names}.filter(e => e.getBoundingClientRect().height > 1.9 * parseFloat(getComputedStyle(e).fontSize))"
+        assert page.evaluate(f"{broken}.map(e => e.textContent)") == []
 
 
 # Elements whose text reaches out of the page to the right.

@@ -19,6 +19,7 @@ from tiny_run import SILENT
 from guided_refine.backbones.backbone import Backbone
 from guided_refine.errors import InputError
 from guided_refine.explain.cases.schema import case_schema
+from guided_refine.explain.cases.study import _changes
 from guided_refine.explain.encoder_answer import encoder_answer
 from guided_refine.explain.explainer import Explainer, base_top
 from guided_refine.explain.export import case_study
@@ -139,10 +140,26 @@ def test_the_first_recommendation_is_seen_through_the_encoder_too(
     first = case["recommendations"][0]
     number = explainer.item_number(first["item_id"])
     assert case["through_encoder"] == encoder_answer(explainer, explainer.user_number("u1"), number)
-    assert case["schema_version"] == 2
+    assert case["schema_version"] == 3
     without = case_study(explainer, "u1", item="i3", encoder=False)
-    assert without == case | {"through_encoder": None}
+    past = case["through_encoder"]["sentences"][1]
+    assert past in case["summary"] and past not in without["summary"]
+    assert without == case | {"through_encoder": None, "summary": without["summary"]}
     assert SCHEMA.is_valid(without)
+
+
+def test_where_no_user_has_the_scores_the_summary_tells_the_past(case: dict[str, Any]) -> None:
+    spoilt = copy.deepcopy(case)
+    change = spoilt["counterfactuals"]["changes"][0]
+    past, told = case["through_encoder"]["sentences"][1], change["sentence"]
+    one = {"scores": [], "size": 9.0, "feasible": True, "users": 0.5, "rank": 9}
+    for feasible, view, expected in (
+        (True, case["through_encoder"], [told, past]),
+        (False, case["through_encoder"], [past]),
+        (False, None, [told]),
+    ):
+        change["alone"], change["together"] = [one | {"feasible": feasible}], None
+        assert _changes(spoilt | {"through_encoder": view}) == expected
 
 
 def test_an_estimated_profile_has_no_spread(explainer: Explainer) -> None:
@@ -201,6 +218,13 @@ def test_a_damaged_run_is_named_and_left_alone(finished: RunFolder, tmp_path: Pa
     hurt = copied / name
     hurt.write_bytes(hurt.read_bytes()[: hurt.stat().st_size // 2])
     before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
-    with pytest.raises(InputError, match=re.escape(name)):
+    with pytest.raises(InputError, match=re.escape(name)) as caught:
         case_study(Explainer.open(copied), "u1")
+    if name == "truth.json":
+        assert "anew with: guided-refine run CONFIG --out" in str(caught.value), "export does not make it"
+        for odd in ("[]", '{"spread": {"rows": [1]}}', '{"spread": 3}'):
+            hurt.write_text(odd, encoding="utf-8")
+            with pytest.raises(InputError, match=r"truth\.json is damaged"):
+                case_study(Explainer.open(copied), "u1")
+        hurt.write_bytes(before[hurt])
     assert {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()} == before

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from guided_refine.explain.cases.glossary import GLOSSARY
 from guided_refine.explain.cases.text_page import case_markdown, mark
 from guided_refine.explain.encoder_answer import strongest
 from guided_refine.explain.explainer import Explainer
@@ -37,8 +38,8 @@ def test_every_table_has_as_many_cells_in_each_row(case: dict[str, Any]) -> None
 def test_it_holds_every_part_and_every_sentence(case: dict[str, Any]) -> None:
     text = case_markdown(case)
     for item in case["recommendations"]:
-        assert all(f"{part['value']:+.3f}" in text for part in item["parts"])
-        assert mark(item["reason"]) in text
+        assert all(f"{part['value']:+.3f} ({part['lift']:+.3f})" in text for part in item["parts"])
+        assert mark(item["reason"]) in text and mark(f"[{item['item_id']}]") in text
     said = [*case["summary"], case["confidence"]["sentence"], case["trial"]["sentence"]]
     said += [change["sentence"] for change in case["counterfactuals"]["changes"]]
     said += [item["sentence"] for item in case["moved"]["came"]]
@@ -47,3 +48,4 @@ def test_it_holds_every_part_and_every_sentence(case: dict[str, Any]) -> None:
     assert all(mark(one) in text for one in said)
     assert all(f"{part['value']:+.3f} | {part['direct']:+.3f}" in text for part in view["attributes"])
     assert case["provenance"]["split_sha256"][:16] in text
+    assert all(mark(meaning) in text for _, meaning in GLOSSARY)

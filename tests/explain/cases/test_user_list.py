@@ -51,7 +51,7 @@ def test_a_column_of_a_parquet_table(tmp_path: Path) -> None:
         ("latin.txt", b"u1\n\xff\xfe\n", "not UTF-8"),
         ("two.csv", b"a,b\n1,2\n", "no column 'user_id' (it has: a, b)"),
         ("gap.csv", b"user_id,x\nu1,1\n,2\n", "line 3: there is no user id"),
-        ("broken.parquet", b"PAR1", "not a readable Parquet file"),
+        ("broken.parquet", b"PAR1", "save it again as Parquet"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, name: str, content: bytes | None, said: str) -> None:
@@ -61,6 +61,12 @@ def test_what_is_wrong_is_said(tmp_path: Path, name: str, content: bytes | None,
     with pytest.raises(InputError) as caught:
         read_users(path)
     assert said in str(caught.value) and name in str(caught.value)
+    assert "delete" not in str(caught.value), "a list of one's own"
+
+
+def test_a_folder_is_no_list(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder; --users takes a file"):
+        read_users(tmp_path)
 
 
 def test_a_gap_in_a_parquet_table(tmp_path: Path) -> None:
