@@ -78,6 +78,8 @@ def command(run: Path, *, port: int) -> list[str]:
         "server.headless": "true",
         "server.fileWatcherType": "none",
         "runner.magicEnabled": "false",
+        # With a large run in memory it takes a tenth of a second after every click, and the page waits for it.
+        "runner.postScriptGC": "false",
         "server.showEmailPrompt": "false",
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "viewer",
