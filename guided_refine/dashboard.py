@@ -7,6 +7,7 @@ and reads nothing but the run folder.
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import socket
 import subprocess
@@ -36,7 +37,9 @@ def serve(run: Path | str, *, port: int = 8501, headless: bool = False) -> int:
     folder.config()
     folder.manifest()
     check_port(port)
-    process = subprocess.Popen(command(folder.root.resolve(), port=port))
+    # Every question is about one user: products so small that threads wait for each other longer than they compute.
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    process = subprocess.Popen(command(folder.root.resolve(), port=port), env=environment)
     if not headless:
         threading.Thread(target=_open_browser, args=(process, port), daemon=True).start()
     if threading.current_thread() is threading.main_thread():

@@ -3,6 +3,7 @@
 from typing import Any
 
 import dashboard_bars as bars
+import dashboard_blocks as blocks
 import dashboard_data as data
 import dashboard_people as people
 import dashboard_questions as questions
@@ -19,6 +20,7 @@ from guided_refine.explain.text import explanation
 from guided_refine.explain.words import COLLABORATIVE
 
 DIRECT, ENCODER = "direct", "through the encoder"
+MANY = 16  # more attributes than these stand in a box that scrolls
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
@@ -54,47 +56,37 @@ def _bands(_explainer: Explainer, root: str, opened: str) -> np.ndarray:
     return bands
 
 
-def history(answer: dict[str, Any]) -> None:
+def history(answer: dict[str, Any]) -> str:
     """The last events, newest first."""
-    st.subheader("History")
-    rows = list(reversed(answer["history"]))
+    head, rows = blocks.heading("History"), list(reversed(answer["history"]))
     if not rows:
-        st.info(
-            "The model may see no event of this user: the list is what it recommends to anybody.",
-            icon=":material/history:",
+        return head + blocks.says(
+            "The model may see no event of this user: the list is what it recommends to anybody."
         )
-        return
-    bars.draw(
-        tables.table(pd.DataFrame({"newest first": [ui.title_of(row) for row in rows]}), text="newest first")
-    )
-    st.caption(f"The last {len(rows)} of {answer['events']} events that the model may see.")
+    titles = pd.DataFrame({"newest first": [ui.title_of(row) for row in rows]})
+    told = f"The last {len(rows)} of {answer['events']} events that the model may see."
+    return head + tables.table(titles, text="newest first") + blocks.note(told)
 
 
-def taste(answer: dict[str, Any], bands: np.ndarray) -> None:
+def taste(answer: dict[str, Any], bands: np.ndarray) -> str:
     """The user's scores beside the catalog."""
-    st.subheader("Taste profile")
     low, median, high = bands
     rows = pd.DataFrame(answer["profile"]).assign(low=low, median=median, high=high)
-    with st.container(height=420 if len(rows) > 16 else "content", border=len(rows) > 16):
-        bars.draw(bars.profile(rows, mine="user"))
-    note = "Blue: this user; band: the middle 80 % of the catalog; tick: its median."
+    chart = bars.profile(rows, mine="user")
+    told = "Blue: this user; band: the middle 80 % of the catalog; tick: its median."
     if answer["profile_estimated"]:
-        note += " Estimated from the history: the language model has not scored this user."
-    st.caption(note)
+        told += " Estimated from the history: the language model has not scored this user."
+    shown = blocks.boxed(chart) if len(rows) > MANY else chart
+    return blocks.heading("Taste profile") + shown + blocks.note(told)
 
 
-def recommendations(person: people.Person, answer: dict[str, Any]) -> None:
-    """All recommended items as bars, and one of them in full."""
-    items = answer["recommendations"]
-    st.subheader("Recommendations and what they are made of")
+def recommendations(items: list[dict[str, Any]]) -> str:
+    """All recommended items as bars."""
+    head = blocks.heading("Recommendations and what they are made of")
     if not items:
-        st.info("This user has seen the whole catalog.", icon=":material/done_all:")
-        return
-    bars.draw(bars.stacked(items))
-    st.caption(
-        "Direct view: the parts of a bar sum to the item's score (tick), exactly; point at one to read it."
-    )
-    one_item(person, items, bool(answer["events"]))
+        return head + blocks.says("This user has seen the whole catalog.")
+    told = "Direct view: the parts of a bar sum to the item's score (tick), exactly; point at one to read it."
+    return head + bars.stacked(items) + blocks.note(told)
 
 
 @st.fragment
@@ -123,8 +115,6 @@ def one_item(person: people.Person, items: list[dict[str, Any]], history: bool) 
 
 def _direct(item: dict[str, Any]) -> None:
     """The waterfall of an item, and all of its parts as a table."""
-    bars.draw(bars.waterfall(item["parts"], item["score"], total="score"))
-    st.markdown(ui.plain(item["reason"]))
     rows = pd.DataFrame(
         {
             "part": [part["label"] for part in item["parts"]],
@@ -134,7 +124,11 @@ def _direct(item: dict[str, Any]) -> None:
         }
     )
     formats = {"value": "+.3f", "above the average item": "+.3f"}
-    bars.draw(tables.folded("All parts as a table", tables.table(rows, text="part", formats=formats)))
+    blocks.draw(
+        bars.waterfall(item["parts"], item["score"], total="score"),
+        blocks.says(item["reason"]),
+        tables.folded("All parts as a table", tables.table(rows, text="part", formats=formats)),
+    )
 
 
 def _through_encoder(person: people.Person, item: str) -> None:
@@ -142,38 +136,42 @@ def _through_encoder(person: people.Person, item: str) -> None:
     folder = data.run_folder()
     answer = _encoded(person, str(folder.root), data.explainer_key(folder), person.key, item)
     start = {"name": COLLABORATIVE, "label": AT_MEAN, "value": answer["background"]}
-    bars.draw(bars.waterfall([start, *answer["attributes"]], answer["score"], total="score"))
-    for sentence in answer["sentences"]:
-        st.markdown(ui.plain(sentence))
-    st.caption(ui.plain(how_made(answer)))
     shown = strongest(answer["events"])
-    st.markdown(f"**Past events: the {len(shown)} of {len(answer['events'])} that do most**")
-    bars.draw(bars.signed([(ui.title_of(event), event["value"]) for event in shown]))
-    st.caption("The item's score less what it would be without that event.")
+    blocks.draw(
+        bars.waterfall([start, *answer["attributes"]], answer["score"], total="score"),
+        *(blocks.says(sentence) for sentence in answer["sentences"]),
+        blocks.note(how_made(answer)),
+        blocks.strong(f"Past events: the {len(shown)} of {len(answer['events'])} that do most"),
+        bars.signed([(ui.title_of(event), event["value"]) for event in shown]),
+        blocks.note("The item's score less what it would be without that event."),
+    )
 
 
 def beside_base(answer: dict[str, Any], base: list[str] | None, names: dict[str, str]) -> None:
     """Two lists side by side: refined and base."""
-    st.subheader("Beside the base model")
     upcoming = answer["next"]
     refined = [item["item_id"] for item in answer["recommendations"]]
-    left, right = st.columns(2)
-    with left:
-        st.markdown("**Refined**")
-        ui.ranked_list(refined, base or [], names, upcoming)
-    with right:
-        st.markdown("**Base**")
-        if base is None:
-            st.caption("The base of this backbone is not trained yet.")
-        else:
-            ui.ranked_list(base, refined, names, upcoming)
-    if upcoming is not None:
-        st.caption(
-            ui.plain(
-                f"What the user really took next: {ui.title_of(upcoming)}, "
-                f"ranked {upcoming['rank']} of {answer['candidates']} by the refined model."
-            )
+    other = (
+        blocks.note("The base of this backbone is not trained yet.")
+        if base is None
+        else ui.ranked_list(base, refined, names, upcoming)
+    )
+    told = (
+        ""
+        if upcoming is None
+        else blocks.note(
+            f"What the user really took next: {ui.title_of(upcoming)}, "
+            f"ranked {upcoming['rank']} of {answer['candidates']} by the refined model."
         )
+    )
+    blocks.draw(
+        blocks.heading("Beside the base model"),
+        blocks.beside(
+            blocks.strong("Refined") + ui.ranked_list(refined, base or [], names, upcoming),
+            blocks.strong("Base") + other,
+        ),
+        told,
+    )
 
 
 def main() -> None:
@@ -193,21 +191,23 @@ def main() -> None:
         return
     opened = data.explainer_key(folder)
     answer = _answer(person, str(folder.root), opened, person.key, k)
-    model = answer["model"]
-    st.caption(
-        f"Ranked by {ui.readable(model['backbone'])} with the attributes built in; attributes scored by "
-        f"{ui.plain(model['scorer'])} ({model['source']})."
+    model, items = answer["model"], answer["recommendations"]
+    blocks.draw(
+        blocks.note(
+            f"Ranked by {ui.readable(model['backbone'])} with the attributes built in; attributes scored by "
+            f"{model['scorer']} ({model['source']})."
+        ),
+        blocks.beside(
+            history(answer), taste(answer, _bands(explainer, str(folder.root), opened)), shares=(2, 3)
+        ),
+        recommendations(items),
     )
-    left, right = st.columns([2, 3])
-    with left:
-        history(answer)
-    with right:
-        taste(answer, _bands(explainer, str(folder.root), opened))
-    recommendations(person, answer)
+    if items:
+        one_item(person, items, bool(answer["events"]))
     catalog = data.catalog_of(folder)
     assert catalog is not None, "a refined model has a catalog"
-    questions.why_not(person, answer["recommendations"], catalog)
-    questions.what_if(person, k, answer["recommendations"], catalog)
+    questions.why_not(person, items, catalog)
+    questions.what_if(person, k, items, catalog)
     if answer["events"]:
         base = _base(person, folder, str(folder.root), data.shared_key(folder), person.key, k)
         beside_base(answer, base, catalog.names)
