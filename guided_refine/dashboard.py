@@ -101,7 +101,7 @@ def command(run: Path, *, port: int) -> list[str]:
         "theme.dark.redColor": VERMILION,
     }
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
-    app = resource_folder("apps") / "app.py"
+    app = resource_folder("apps") / "server.py"
     return [sys.executable, "-m", "streamlit", "run", str(app), *flags, "--", str(run)]
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import dashboard_answers as answers
 import dashboard_bars as bars
 import dashboard_blocks as blocks
 import dashboard_data as data
@@ -11,7 +12,6 @@ import dashboard_ui as ui
 import pandas as pd
 import streamlit as st
 
-from guided_refine.reporting import claims
 from guided_refine.reporting.markdown import p_value
 from guided_refine.runfolder import RunFolder
 
@@ -34,25 +34,9 @@ def headline(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> None
             )
 
 
-@st.cache_data(show_spinner="Comparing with the controls…", max_entries=8)
-def _claims(_folder: RunFolder, root: str, changed: tuple[str, ...]) -> list[str]:
-    config = data.config_of(_folder)
-    per_user = data.parquet_of(_folder.per_user)
-    rows, differences = data.json_of(_folder.metrics) or [], data.json_of(_folder.differences) or []
-    options = config.evaluate
-    sentences = [
-        claims.headline(
-            backbone, rows, differences, per_user, confidence=options.confidence, samples=options.bootstrap
-        )
-        for backbone in config.backbones
-    ]
-    return [" ".join(s) for s in sentences if s]
-
-
 def verdicts(folder: RunFolder) -> None:
     """What may be claimed, in the words of the report: one paragraph per backbone."""
-    files = (folder.metrics, folder.differences, folder.per_user)
-    for paragraph in _claims(folder, str(folder.root), tuple(data.content(p) for p in files)):
+    for paragraph in answers.claims_of(folder):
         st.markdown(paragraph)
 
 

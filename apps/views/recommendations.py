@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import dashboard_answers as answers
 import dashboard_bars as bars
 import dashboard_blocks as blocks
 import dashboard_data as data
@@ -13,47 +14,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from guided_refine.explain.encoder_answer import AT_MEAN, encoder_answer, how_made, strongest
-from guided_refine.explain.explainer import Explainer
-from guided_refine.explain.newcomer import Newcomer
-from guided_refine.explain.text import explanation
+from guided_refine.explain.encoder_answer import AT_MEAN, how_made, strongest
 from guided_refine.explain.words import COLLABORATIVE
 
 DIRECT, ENCODER = "direct", "through the encoder"
 MANY = 16  # more attributes than these stand in a box that scrolls
-
-
-@st.cache_data(show_spinner=False, max_entries=64)
-def _answer(_person: people.Person, root: str, opened: str, who: str, k: int) -> dict[str, Any]:
-    return explanation(_person.explainer, _person.user, k=k)
-
-
-@st.cache_data(show_spinner="Running the model without its attributes…", max_entries=64)
-def _encoded(_person: people.Person, root: str, opened: str, who: str, item: str) -> dict[str, Any]:
-    explainer = _person.explainer
-    return encoder_answer(explainer, explainer.user_number(_person.user), explainer.item_number(item))
-
-
-@st.cache_data(show_spinner=False, max_entries=64)
-def _base(
-    _person: people.Person, _folder: ui.RunFolder, root: str, opened: str, who: str, k: int
-) -> list[str] | None:
-    """Item ids that the base of the same backbone recommends, None where it is not trained."""
-    base, explainer = data.base_of(_folder), _person.explainer
-    if base is None:
-        return None
-    if isinstance(explainer, Newcomer):
-        found = base.recommend_for_history(explainer.item_ids, k=k)
-    else:
-        found = base.recommend([_person.user], k=k, dataset=explainer.dataset, part="test")
-    return [str(item) for item in found["item_id"]]
-
-
-@st.cache_data(show_spinner=False, max_entries=4)
-def _bands(_explainer: Explainer, root: str, opened: str) -> np.ndarray:
-    """10th, 50th and 90th percentile of every attribute over the catalog, shape (3, attributes)."""
-    bands: np.ndarray = np.nanquantile(_explainer.scores.item_value, [0.1, 0.5, 0.9], axis=0)
-    return bands
 
 
 def history(answer: dict[str, Any]) -> str:
@@ -133,8 +98,7 @@ def _direct(item: dict[str, Any]) -> None:
 
 def _through_encoder(person: people.Person, item: str) -> None:
     """What attributes did to an item's score on their way through the model, and what each past event did."""
-    folder = data.run_folder()
-    answer = _encoded(person, str(folder.root), data.explainer_key(folder), person.key, item)
+    answer = answers.encoded_of(data.run_folder(), person, item)
     start = {"name": COLLABORATIVE, "label": AT_MEAN, "value": answer["background"]}
     shown = strongest(answer["events"])
     blocks.draw(
@@ -189,8 +153,7 @@ def main() -> None:
         k = st.slider("Items", 3, 20, min(max(explainer.config.explain.k, 3), 20))
     if person is None:
         return
-    opened = data.explainer_key(folder)
-    answer = _answer(person, str(folder.root), opened, person.key, k)
+    answer = answers.answer_of(folder, person, k)
     model, items = answer["model"], answer["recommendations"]
     blocks.draw(
         blocks.note(
@@ -198,7 +161,7 @@ def main() -> None:
             f"{model['scorer']} ({model['source']})."
         ),
         blocks.beside(
-            history(answer), taste(answer, _bands(explainer, str(folder.root), opened)), shares=(2, 3)
+            history(answer), taste(answer, answers.bands_of(folder)), shares=(2, 3)
         ),
         recommendations(items),
     )
@@ -209,8 +172,7 @@ def main() -> None:
     questions.why_not(person, items, catalog)
     questions.what_if(person, k, items, catalog)
     if answer["events"]:
-        base = _base(person, folder, str(folder.root), data.shared_key(folder), person.key, k)
-        beside_base(answer, base, catalog.names)
+        beside_base(answer, answers.base_list_of(folder, person, k), catalog.names)
 
 
 main()

@@ -1,0 +1,69 @@
+"""Read what pages will ask for before anybody asks: the first page first, then the model, then the rest of the pages.
+
+A page that comes first waits for what is being read already; it never reads it twice.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable
+
+import dashboard_answers as answers
+import dashboard_data as data
+from dashboard_people import Person
+
+LOG = logging.getLogger("guided_refine.dashboard")
+THREAD = "warm-up"
+
+
+def warm_up() -> None:
+    """Read it all, in the order of need. What cannot be read is left to the page that needs it, which says so in words."""
+    # Streamlit warns of what would show a spinner where there is no page to show it on.
+    spinners = logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context")
+    spinners.addFilter(lambda record: record.threadName != THREAD)
+    for step in (_first_page, _model, _catalog, _comparison):
+        _try(step)
+    # What is read now stays: the collector of garbage need not look through it after every so many clicks.
+    gc.collect()
+    gc.freeze()
+
+
+def _try(step: Callable[[], None]) -> None:
+    try:
+        step()
+    except Exception:
+        LOG.debug("%s was not read ahead", step.__name__, exc_info=True)
+
+
+def _first_page() -> None:
+    folder = data.run_folder()
+    data.config_of(folder)
+    answers.claims_of(folder)
+
+
+def _model() -> None:
+    folder = data.run_folder()
+    if not data.has_refined(folder):
+        return
+    explainer = data.explainer_of(folder)
+    k = explainer.config.explain.k
+    person = Person.known(explainer, explainer.dataset.user_ids[0])
+    answers.bands_of(folder)
+    answers.answer_of(folder, person, k)
+    answers.base_list_of(folder, person, k)
+
+
+def _catalog() -> None:
+    folder = data.run_folder()
+    data.catalog_of(folder)
+    data.item_scores(folder)
+    data.directions_of(folder)
+
+
+def _comparison() -> None:
+    # Only what its page imports; which runs will be compared is not known.
+    import dashboard_compare  # noqa: F401
+    import dashboard_trial_charts  # noqa: F401
+
+    import guided_refine.explain.export  # noqa: F401
