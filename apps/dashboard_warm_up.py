@@ -1,4 +1,4 @@
-"""Read what pages will ask for before anybody asks: the first page first, then the model, then the rest of the pages.
+"""Read what pages will ask for before anybody asks: the first page, then what each other page shows first.
 
 A page that comes first waits for what is being read already; it never reads it twice.
 """
@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 
 import dashboard_answers as answers
+import dashboard_compare as compare
 import dashboard_data as data
 from dashboard_people import Person
 
@@ -22,7 +23,7 @@ def warm_up() -> None:
     # Streamlit warns of what would show a spinner where there is no page to show it on.
     spinners = logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context")
     spinners.addFilter(lambda record: record.threadName != THREAD)
-    for step in (_first_page, _model, _catalog, _comparison):
+    for step in (_first_page, _model, _items, _cases, _comparison):
         _try(step)
     # What is read now stays: the collector of garbage need not look through it after every so many clicks.
     gc.collect()
@@ -47,23 +48,38 @@ def _model() -> None:
     if not data.has_refined(folder):
         return
     explainer = data.explainer_of(folder)
-    k = explainer.config.explain.k
+    k = answers.usual_length(explainer)
     person = Person.known(explainer, explainer.dataset.user_ids[0])
     answers.bands_of(folder)
     answers.answer_of(folder, person, k)
     answers.base_list_of(folder, person, k)
+    data.catalog_of(folder)
 
 
-def _catalog() -> None:
+def _items() -> None:
     folder = data.run_folder()
     data.catalog_of(folder)
     data.item_scores(folder)
     data.directions_of(folder)
 
 
-def _comparison() -> None:
-    # Only what its page imports; which runs will be compared is not known.
-    import dashboard_compare  # noqa: F401
-    import dashboard_trial_charts  # noqa: F401
+def _cases() -> None:
+    folder = data.run_folder()
+    if not data.has_refined(folder):
+        return
+    explainer = data.explainer_of(folder)
+    answers.moved_users(folder)
+    first = answers.Case(explainer.dataset.user_ids[0], None, answers.usual_length(explainer))
+    answers.case_page_of(folder, first)
 
-    import guided_refine.explain.export  # noqa: F401
+
+def _comparison() -> None:
+    folder = data.run_folder()
+    runs = [compare.open_run(folder.root, "this run")]
+    runs += [compare.open_run(path, path.name) for path in compare.first_beside(folder)]
+    known = list(dict.fromkeys(m for run in runs for m in run.metrics))
+    if len(runs) < 2 or not known:
+        return
+    metric = known[compare.usual(known)]
+    compare.table(runs, metric)
+    compare.differences(runs[0], runs[1], metric)

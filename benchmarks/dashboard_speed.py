@@ -99,6 +99,14 @@ def labelled(label: str, kind: str = "input") -> str:
     )
 
 
+def boxed(label: str) -> str:
+    """The field of the select box under a label."""
+    return (
+        f"[...document.querySelectorAll('[data-testid=stSelectbox]')].find(b => b.innerText.startsWith('{label}'))"
+        ".querySelector('input')"
+    )
+
+
 def interactions(driver: Driver, users: int, repeat: int) -> dict[str, list[float]]:
     """Milliseconds of every kind of interaction, `repeat` times each; the page of recommendations is open."""
     rng = np.random.default_rng(0)
@@ -112,18 +120,29 @@ def interactions(driver: Driver, users: int, repeat: int) -> dict[str, list[floa
         lambda n: driver.type_and_enter(labelled("User"), f"u{int(rng.integers(users))}"),
     )
     slider = "[...document.querySelectorAll('input[type=range], [role=slider]')].at(-1)"
+    # Towards the farther end: at an end a key moves nothing, and nothing would be timed.
+    key = "ArrowRight" if float(driver.page.evaluate(f"{slider}.value")) < 0.5 else "ArrowLeft"
 
     def slide(n: int) -> None:
         driver.focus(slider)
-        driver.page.press("ArrowLeft")
+        driver.page.press(key)
 
     again("a slider of taste", slide)
+    again(
+        "another item in full",
+        lambda n: driver.type_and_enter(boxed("One item in full"), f"{2 + n % 8}."),
+    )
 
     go_to(driver, "Items")
     again(
         "a search", lambda n: driver.type_and_enter(labelled("Search"), f"film {int(rng.integers(10, 99))}")
     )
-    pages = ["Attributes", "Overview", "Recommendations", "Items"]
+    go_to(driver, "Case studies")
+    again(
+        "another user's case",
+        lambda n: driver.type_and_enter(labelled("User"), f"u{int(rng.integers(users))}"),
+    )
+    pages = ["Attributes", "Overview", "Recommendations", "Items", "Compare runs", "Case studies"]
     for name in pages:
         go_to(driver, name)
     again("another page", lambda n: click(driver, pages[n % len(pages)]))

@@ -24,7 +24,7 @@ HUES = (BLUE, ORANGE, GREEN, PINK, SKY)
 def choose(folder: ui.RunFolder) -> list[Path]:
     """Other runs: those beside this one, or any folder."""
     beside = compare.siblings(folder)
-    first = [*compare.alike(folder, beside), *beside][:1]
+    first = compare.first_beside(folder)
     left, right = st.columns(2)
     with left:
         picked = st.multiselect(
@@ -83,8 +83,9 @@ def numbers(runs: list[Other]) -> None:
     if not known:
         st.info("None of these runs has tested a model yet.", icon=":material/hourglass_empty:")
         return
-    start = known.index("ndcg@10") if "ndcg@10" in known else 0
-    metric = st.selectbox("Metric", known, index=start, format_func=ui.metric_name, width=220, key="compared")
+    metric = st.selectbox(
+        "Metric", known, index=compare.usual(known), format_func=ui.metric_name, width=220, key="compared"
+    )
     splits(runs)
     for run in runs:
         if run.rows.empty:

@@ -5,6 +5,7 @@ from typing import Any
 import dashboard_answers as answers
 import dashboard_bars as bars
 import dashboard_blocks as blocks
+import dashboard_compare as compare
 import dashboard_data as data
 import dashboard_lines as lines
 import dashboard_tables as tables
@@ -182,7 +183,7 @@ def main() -> None:
     metric = st.selectbox(
         "Metric",
         known,
-        index=known.index("ndcg@10") if "ndcg@10" in known else 0,
+        index=compare.usual(known),
         format_func=ui.metric_name,
         width=220,
     )

@@ -150,7 +150,7 @@ def main() -> None:
     with left:
         person = people.choose(folder)
     with right:
-        k = st.slider("Items", 3, 20, min(max(explainer.config.explain.k, 3), 20))
+        k = st.slider("Items", 3, answers.LONGEST, answers.usual_length(explainer))
     if person is None:
         return
     answer = answers.answer_of(folder, person, k)
@@ -160,9 +160,7 @@ def main() -> None:
             f"Ranked by {ui.readable(model['backbone'])} with the attributes built in; attributes scored by "
             f"{model['scorer']} ({model['source']})."
         ),
-        blocks.beside(
-            history(answer), taste(answer, answers.bands_of(folder)), shares=(2, 3)
-        ),
+        blocks.beside(history(answer), taste(answer, answers.bands_of(folder)), shares=(2, 3)),
         recommendations(items),
     )
     if items:

@@ -97,8 +97,13 @@ class WhatIf:
             then[self._column(name)] = self._normalised(name, value)
         return then - self.now
 
+    @cached_property
+    def _state(self) -> np.ndarray:
+        """The user's state as it is, float64 (width,); read once, as many changes may be asked about."""
+        return self.explainer.state(self.user).astype(np.float64)
+
     def _state_after(self, shift: np.ndarray) -> np.ndarray:
-        state = self.explainer.state(self.user).astype(np.float64)
+        state = self._state.copy()
         state[-len(shift) :] += self.weight @ shift
         return state
 
@@ -133,9 +138,7 @@ class WhatIf:
         worth one standard deviation of the user's scores. Unlike another taste this acts on the ranking directly, so more
         of a wish never means less of the attribute.
         """
-        return self.explainer.contributions_of(
-            self._wished(self.explainer.state(self.user).astype(np.float64), wishes)
-        )
+        return self.explainer.contributions_of(self._wished(self._state, wishes))
 
     def _wished(self, state: np.ndarray, wishes: Mapping[str, float]) -> np.ndarray:
         vectors = self.explainer.vectors
@@ -191,17 +194,16 @@ class WhatIf:
     def _lines(self) -> tuple[np.ndarray, np.ndarray]:
         """All items' scores now, (n_items,), and how fast they move with each normalised score, (n_items, attributes)."""
         vectors = self.explainer.vectors
-        score: np.ndarray = vectors @ self.explainer.state(self.user).astype(np.float64)
+        score: np.ndarray = vectors @ self._state
         return score, vectors[:, -len(self.attributes) :] @ self.weight
 
     def _change(self, shift: np.ndarray, item: int) -> Change:
         then = self.now + shift
         moved = np.flatnonzero(np.abs(shift) > 1e-9)
         inside = (then >= self._lowest - 1e-6) & (then <= self._highest + 1e-6)
-        shares = np.where(
-            shift > 0, (self.everyone >= then).mean(axis=0), (self.everyone <= then).mean(axis=0)
-        )
-        rare = float(shares[moved].min()) if len(moved) else 1.0
+        others, far = self.everyone[:, moved], then[moved]
+        shares = np.where(shift[moved] > 0, (others >= far).mean(axis=0), (others <= far).mean(axis=0))
+        rare = float(shares.min()) if len(moved) else 1.0
         scores = {
             self.attributes[a]: (self._said(a), self.score_of(a, then[a]) if inside[a] else None)
             for a in moved.tolist()
