@@ -13,8 +13,10 @@ if str(HERE) not in sys.path:
 import dashboard_bars as bars  # noqa: E402 (found only once the folder is on the path)
 import dashboard_data as data  # noqa: E402
 import dashboard_ui as ui  # noqa: E402
+import dashboard_warm_up  # noqa: E402
 import streamlit as st  # noqa: E402
 
+dashboard_warm_up.VISITORS.came()
 st.set_page_config(page_title="guided-refine", page_icon=str(HERE / "icon.svg"), layout="wide")
 # Streamlit leaves a hand's breadth of nothing above every page, and half of a phone's width beside it.
 NARROWER = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import time
 from collections.abc import Callable
 
 import dashboard_answers as answers
@@ -16,6 +17,27 @@ from dashboard_people import Person
 
 LOG = logging.getLogger("guided_refine.dashboard")
 THREAD = "warm-up"
+CALM = 2.5
+"""Seconds without a click after which nobody waits for anything."""
+
+
+class Visitors:
+    """When somebody looked at a page last: who clicks now has the processor before what may be asked for later."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def came(self) -> None:
+        """Somebody looks at a page now."""
+        self._last = time.monotonic()
+
+    def wait_until_calm(self) -> None:
+        """Return once nobody has clicked for a while."""
+        while time.monotonic() - self._last < CALM:
+            time.sleep(CALM / 10)
+
+
+VISITORS = Visitors()
 
 
 def warm_up() -> None:
@@ -23,7 +45,10 @@ def warm_up() -> None:
     # Streamlit warns of what would show a spinner where there is no page to show it on.
     spinners = logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context")
     spinners.addFilter(lambda record: record.threadName != THREAD)
-    for step in (_first_page, _model, _items, _cases, _comparison):
+    for step in (_first_page, _model):
+        _try(step)
+    for step in (_items, _cases, _comparison):
+        VISITORS.wait_until_calm()
         _try(step)
     # What is read now stays: the collector of garbage need not look through it after every so many clicks.
     gc.collect()

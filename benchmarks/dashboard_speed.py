@@ -99,14 +99,6 @@ def labelled(label: str, kind: str = "input") -> str:
     )
 
 
-def boxed(label: str) -> str:
-    """The field of the select box under a label."""
-    return (
-        f"[...document.querySelectorAll('[data-testid=stSelectbox]')].find(b => b.innerText.startsWith('{label}'))"
-        ".querySelector('input')"
-    )
-
-
 def interactions(driver: Driver, users: int, repeat: int) -> dict[str, list[float]]:
     """Milliseconds of every kind of interaction, `repeat` times each; the page of recommendations is open."""
     rng = np.random.default_rng(0)
@@ -128,10 +120,7 @@ def interactions(driver: Driver, users: int, repeat: int) -> dict[str, list[floa
         driver.page.press(key)
 
     again("a slider of taste", slide)
-    again(
-        "another item in full",
-        lambda n: driver.type_and_enter(boxed("One item in full"), f"{2 + n % 8}."),
-    )
+    again("wishes or tastes", lambda n: press(driver, "taste" if n % 2 else "wishes"))
 
     go_to(driver, "Items")
     again(
@@ -154,6 +143,13 @@ def click(driver: Driver, name: str) -> None:
     driver.page.evaluate(
         "[...document.querySelectorAll('[data-testid=stSidebarNavLink]')]"
         f".find(a => a.innerText.trim().endsWith('{name}')).click()"
+    )
+
+
+def press(driver: Driver, text: str) -> None:
+    """Press the button with this text."""
+    driver.page.evaluate(
+        f"[...document.querySelectorAll('button')].find(b => b.innerText.trim() === '{text}').click()"
     )
 
 

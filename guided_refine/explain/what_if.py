@@ -208,9 +208,15 @@ class WhatIf:
             self.attributes[a]: (self._said(a), self.score_of(a, then[a]) if inside[a] else None)
             for a in moved.tolist()
         }
-        rank = int(self.shifted(shift).ranks(self.explainer.seen(self.user))[item - 1])
+        rank = self._rank_after(shift, item)
         size = float(np.linalg.norm(shift / self.spread))
         return Change(scores, size, bool(inside[moved].all()) and rare > 0, rare, rank)
+
+    def _rank_after(self, shift: np.ndarray, item: int) -> int:
+        """Place of one item as `shifted(shift).ranks` gives it; the parts of all other items are not asked for."""
+        score = self.explainer.vectors @ self._state_after(shift)
+        rivals = np.delete(score, np.unique(self.explainer.seen(self.user)) - 1)
+        return 1 + int((rivals > score[item - 1]).sum())
 
     # ---------------------------------------------------------------- scores and their normalised form
 
