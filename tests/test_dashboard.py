@@ -47,5 +47,6 @@ def test_the_server_listens_on_this_machine_only_and_reports_nothing(tmp_path: P
     assert options["--server.port"] == "8765"
     assert options["--browser.gatherUsageStats"] == "false"
     assert options["--client.showErrorDetails"] == "none"
+    assert options["--runner.postScriptGC"] == "false", "each click would wait for it"
     assert options["--server.headless"] == "true", "else it advertises its own tools to whoever looks"
     assert line[-2:] == ["--", str(tmp_path)]
