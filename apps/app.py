@@ -13,18 +13,19 @@ if str(HERE) not in sys.path:
 import dashboard_bars as bars  # noqa: E402 (found only once the folder is on the path)
 import dashboard_data as data  # noqa: E402
 import dashboard_ui as ui  # noqa: E402
+import dashboard_warm_up  # noqa: E402
 import streamlit as st  # noqa: E402
 
+dashboard_warm_up.VISITORS.came()
 st.set_page_config(page_title="guided-refine", page_icon=str(HERE / "icon.svg"), layout="wide")
 # Streamlit leaves a hand's breadth of nothing above every page, and half of a phone's width beside it.
-st.html(
-    "<style>[data-testid=stMainBlockContainer] { padding-top: 3rem; padding-bottom: 2rem; }"
+NARROWER = (
+    "[data-testid=stMainBlockContainer] { padding-top: 3rem; padding-bottom: 2rem; }"
     " h1, h2, h3, [data-testid=stText] { overflow-wrap: anywhere; }"
     " @media (max-width: 640px) { [data-testid=stMainBlockContainer] { padding-left: 1rem; padding-right: 1rem; }"
-    " h1 { font-size: 1.9rem !important; } h3 { font-size: 1.3rem !important; } }</style>"
+    " h1 { font-size: 1.9rem !important; } h3 { font-size: 1.3rem !important; } }"
 )
-
-st.html(bars.style())
+st.html(f"<style>{bars.style()} {NARROWER}</style>")
 
 VIEWS = HERE / "views"
 pages = [

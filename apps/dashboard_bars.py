@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import streamlit as st
 from dashboard_scale import Scale, signs
 from dashboard_tones import PARTS, hue, tones
 
@@ -39,12 +38,7 @@ def style() -> str:
         "lowered": AGAINST,
     }
     named = " ".join(f"--gr-{name}: {colour};" for name, colour in colours.items())
-    return f"<style>:root {{ {named} }} {SHEET.read_text(encoding='utf-8')}</style>"
-
-
-def draw(page: str) -> None:
-    """Put a chart on the page, as wide as its place."""
-    st.html(page)
+    return f":root {{ {named} }} {SHEET.read_text(encoding='utf-8')}"
 
 
 def _mark(kind: str, place: str, content: str = "") -> str:

@@ -56,6 +56,17 @@ def alike(folder: RunFolder, others: list[Path]) -> list[Path]:
     return [path for path in others[:LOOKED_AT] if this and _tested_on(path) == this]
 
 
+def first_beside(folder: RunFolder) -> list[Path]:
+    """The run that this one is held against as long as nobody says otherwise, in a list; empty where there is none."""
+    beside = siblings(folder)
+    return [*alike(folder, beside), *beside][:1]
+
+
+def usual(metrics: list[str]) -> int:
+    """Place of the metric that is shown as long as nobody chooses another."""
+    return metrics.index("ndcg@10") if "ndcg@10" in metrics else 0
+
+
 def _tested_on(root: Path) -> set[str]:
     try:
         rows = data.json_of(root / "metrics.json") or []

@@ -40,20 +40,26 @@ def run_folder() -> RunFolder:
 # ------------------------------------------------------------------------------------------------ files
 
 
-@st.cache_data(show_spinner=False, max_entries=1024)
-def _hashed(path: str, when: int, size: int) -> str:
-    return sha256_file(path)
+_hashes: dict[Path, tuple[int, int, str]] = {}
+"""Of every file that was looked at: when it was written, its size, the hash of its content."""
+
+
+def _hashed(path: Path) -> str:
+    """Hash of a file's content; kept in the plainest way, as a page asks for some hundred of them."""
+    try:
+        stat = path.stat()
+        when, size = stat.st_mtime_ns, stat.st_size
+        known = _hashes.get(path)
+        if known is None or known[:2] != (when, size):
+            known = _hashes[path] = (when, size, sha256_file(path))
+    except OSError:
+        return ""
+    return known[2]
 
 
 def content(*paths: Path) -> str:
     """One hash of what is in some files, those that are missing included; a file is read again once it was written."""
-    found = []
-    for path in paths:
-        try:
-            stat = path.stat()
-            found.append(_hashed(str(path), stat.st_mtime_ns, stat.st_size))
-        except OSError:
-            found.append("")
+    found = [_hashed(path) for path in paths]
     return found[0] if len(found) == 1 else hashlib.sha256(" ".join(found).encode()).hexdigest()
 
 

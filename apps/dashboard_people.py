@@ -31,6 +31,11 @@ class Person:
     key: str
     new: bool = False
 
+    @classmethod
+    def known(cls, explainer: Explainer, user: str) -> Person:
+        """A user of the run."""
+        return cls(explainer, user, f"user {user}")
+
 
 def choose(folder: RunFolder) -> Person | None:
     """Ask for whom; None while nobody is chosen."""
@@ -44,7 +49,7 @@ def known_user(folder: RunFolder) -> Person | None:
     users = explainer.dataset.user_ids
     if len(users) <= LISTED:
         user = st.selectbox("User", users, key="user")
-        return None if user is None else Person(explainer, user, f"user {user}")
+        return None if user is None else Person.known(explainer, user)
     user = st.text_input(
         "User id",
         value=users[0],
@@ -52,7 +57,7 @@ def known_user(folder: RunFolder) -> Person | None:
         key="user",
     ).strip()
     if user in users:
-        return Person(explainer, user, f"user {user}")
+        return Person.known(explainer, user)
     close = close_ids(user, _sorted_users(folder))
     st.warning(
         ui.plain(f"No user {user or 'without an id'} in this run. Nearest ids: {', '.join(close)}."),

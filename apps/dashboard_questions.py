@@ -3,6 +3,7 @@
 from typing import Any
 
 import dashboard_bars as bars
+import dashboard_blocks as blocks
 import dashboard_tables as tables
 import dashboard_ui as ui
 import pandas as pd
@@ -17,6 +18,7 @@ from guided_refine.explain.what_if import WhatIf
 STEP = 0.05
 Asked = tuple[Question, dict[str, float]]
 """A question, and the sliders it was made with: their keys and what they start from."""
+INVITING = "Move a slider: this list is ranked anew at once."
 MANY = 12
 """More sliders than these stand in a box of their own that scrolls."""
 
@@ -56,9 +58,11 @@ def why_not(person: Person, items: list[dict[str, Any]], catalog: Catalog) -> No
 
 
 def _why_not(person: Person, items: list[dict[str, Any]], catalog: Catalog) -> None:
-    st.subheader("Why this and not that?")
+    blocks.draw(
+        blocks.heading("Why this and not that?"),
+        "" if items else blocks.note("There is no item to ask about."),
+    )
     if not items:
-        st.caption("There is no item to ask about.")
         return
     names = [f"{row['rank']}. {ui.title_of(row)}" for row in items]
     places = range(len(items))
@@ -75,13 +79,13 @@ def _why_not(person: Person, items: list[dict[str, Any]], catalog: Catalog) -> N
     answer = ask(person.explainer, person.user, Question(item=one, instead_of=other), len(items))
     margin = answer["margin"]
     ahead = "ahead of" if margin["lead"] >= 0 else "behind"
-    bars.draw(bars.waterfall(margin["parts"], margin["lead"], total="difference"))
     behind = ui.title_of(margin["instead_of"]) + _place(person, margin["instead_of"], items)
-    st.markdown(
-        ui.plain(
+    blocks.draw(
+        bars.waterfall(margin["parts"], margin["lead"], total="difference"),
+        blocks.says(
             f"{ui.title_of(margin['item'])} is {abs(margin['lead']):.3f} {ahead} "
             f"{behind} (direct view); the bars sum to that."
-        )
+        ),
     )
 
 
@@ -103,7 +107,7 @@ def what_if(person: Person, k: int, items: list[dict[str, Any]], catalog: Catalo
 
 
 def _what_if(person: Person, k: int, items: list[dict[str, Any]], catalog: Catalog) -> None:
-    st.subheader("What if?")
+    blocks.draw(blocks.heading("What if?"))
     explainer = person.explainer
     now = WhatIf(explainer, explainer.user_number(person.user)).scores_now()
     left, right = st.columns([2, 3])
@@ -141,19 +145,20 @@ def _what_if(person: Person, k: int, items: list[dict[str, Any]], catalog: Catal
                 "moved": [_moved(item.get("rank_now", item["rank"]) - item["rank"]) for item in found],
             }
         )
-        bars.draw(tables.table(rows))
-        if not asked:
-            st.caption("Move a slider: this list is ranked anew at once.")
-            return
-        new = sum(item["rank_now"] > k for item in found)
-        st.caption(
-            f"{new} of {len(found)} were not in the list before. What the model read from the history itself stays."
+        blocks.draw(tables.table(rows), _what_changed(answer, k) if asked else blocks.note(INVITING))
+
+
+def _what_changed(answer: dict[str, Any], k: int) -> str:
+    """What the new list has that the old one had not, and where the item went that has other scores."""
+    new = sum(item["rank_now"] > k for item in answer["items"])
+    told = blocks.note(
+        f"{new} of {len(answer['items'])} were not in the list before. What the model read from the history itself stays."
+    )
+    if (moved := answer["item"]) is not None:
+        told += blocks.says(
+            f"{ui.title_of(moved)} would go from rank {moved['rank_now']} to {moved['rank']}."
         )
-        if answer["item"] is not None:
-            moved = answer["item"]
-            st.markdown(
-                ui.plain(f"{ui.title_of(moved)} would go from rank {moved['rank_now']} to {moved['rank']}.")
-            )
+    return told
 
 
 def _wished(explainer: Explainer, person: Person) -> Asked:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-import dashboard_bars as bars
 import dashboard_data as data
 import dashboard_tables as tables
 import pandas as pd
@@ -65,7 +64,7 @@ def title_of(row: dict[str, Any]) -> str:
 
 def ranked_list(
     ids: list[str], others: list[str], names: dict[str, str], upcoming: dict[str, Any] | None = None
-) -> None:
+) -> str:
     """One of two lists that are held against each other: what is in this one only, and what the user took next."""
 
     def mark(item: str) -> str:
@@ -80,7 +79,7 @@ def ranked_list(
             "note": [mark(item) for item in ids],
         }
     )
-    bars.draw(tables.table(rows))
+    return tables.table(rows)
 
 
 def nothing_yet(what: str, folder: RunFolder) -> None:
@@ -109,17 +108,16 @@ def sidebar(folder: RunFolder) -> None:
     config = data.config_of(folder)
     stages = data.manifest_of(folder)["stages"]
     with st.sidebar:
-        st.markdown(f"**Run {plain(config.name)}**")
-        st.caption(
+        st.markdown(f"**Run {plain(config.name)}**", help=plain(str(folder.root)))
+        about = (
             f"{plain('/'.join(folder.root.parts[-2:]))}  \nattributes: {plain(config.attributes)}  \n"
-            f"language model: {plain(config.llm)}",
-            help=plain(str(folder.root)),
+            f"language model: {plain(config.llm)}"
         )
         if "report" in stages:
-            st.caption(
-                f":green[:material/check_circle:] finished {plain(day(stages['report'].get('finished', '')))}"
-            )
+            when = plain(day(stages["report"].get("finished", "")))
+            st.caption(f"{about}\n\n:green[:material/check_circle:] finished {when}")
             return
+        st.caption(about)
         done, total = models_done(config, stages)
         last = next(reversed(stages), None)
         st.progress(done / total if total else 0.0, text=f"in progress: {done} of {total} models trained")

@@ -112,18 +112,26 @@ def interactions(driver: Driver, users: int, repeat: int) -> dict[str, list[floa
         lambda n: driver.type_and_enter(labelled("User"), f"u{int(rng.integers(users))}"),
     )
     slider = "[...document.querySelectorAll('input[type=range], [role=slider]')].at(-1)"
+    # Towards the farther end: at an end a key moves nothing, and nothing would be timed.
+    key = "ArrowRight" if float(driver.page.evaluate(f"{slider}.value")) < 0.5 else "ArrowLeft"
 
     def slide(n: int) -> None:
         driver.focus(slider)
-        driver.page.press("ArrowLeft")
+        driver.page.press(key)
 
     again("a slider of taste", slide)
+    again("wishes or tastes", lambda n: press(driver, "taste" if n % 2 else "wishes"))
 
     go_to(driver, "Items")
     again(
         "a search", lambda n: driver.type_and_enter(labelled("Search"), f"film {int(rng.integers(10, 99))}")
     )
-    pages = ["Attributes", "Overview", "Recommendations", "Items"]
+    go_to(driver, "Case studies")
+    again(
+        "another user's case",
+        lambda n: driver.type_and_enter(labelled("User"), f"u{int(rng.integers(users))}"),
+    )
+    pages = ["Attributes", "Overview", "Recommendations", "Items", "Compare runs", "Case studies"]
     for name in pages:
         go_to(driver, name)
     again("another page", lambda n: click(driver, pages[n % len(pages)]))
@@ -135,6 +143,13 @@ def click(driver: Driver, name: str) -> None:
     driver.page.evaluate(
         "[...document.querySelectorAll('[data-testid=stSidebarNavLink]')]"
         f".find(a => a.innerText.trim().endsWith('{name}')).click()"
+    )
+
+
+def press(driver: Driver, text: str) -> None:
+    """Press the button with this text."""
+    driver.page.evaluate(
+        f"[...document.querySelectorAll('button')].find(b => b.innerText.trim() === '{text}').click()"
     )
 
 

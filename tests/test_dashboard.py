@@ -41,11 +41,12 @@ def test_a_number_that_is_no_port(port: int) -> None:
 def test_the_server_listens_on_this_machine_only_and_reports_nothing(tmp_path: Path) -> None:
     line = command(tmp_path, port=8765)
     assert line[:4] == [sys.executable, "-m", "streamlit", "run"]
-    assert Path(line[4]).is_file()
+    assert Path(line[4]).name == "server.py" and Path(line[4]).is_file()
     options = dict(zip(line[5 : line.index("--")][::2], line[5 : line.index("--")][1::2], strict=True))
     assert options["--server.address"] == "localhost"
     assert options["--server.port"] == "8765"
     assert options["--browser.gatherUsageStats"] == "false"
     assert options["--client.showErrorDetails"] == "none"
+    assert options["--runner.postScriptGC"] == "false", "each click would wait for it"
     assert options["--server.headless"] == "true", "else it advertises its own tools to whoever looks"
     assert line[-2:] == ["--", str(tmp_path)]

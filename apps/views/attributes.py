@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import dashboard_bars as bars
+import dashboard_blocks as blocks
 import dashboard_data as data
 import dashboard_lines as lines
 import dashboard_tables as tables
@@ -132,13 +133,15 @@ def distributions(folder: RunFolder, scores: dict[str, pd.DataFrame]) -> None:
     path = folder.score_table
     left, right = st.columns([3, 2])
     with left:
-        bars.draw(bars.ranges(_ranges(scores, str(path), data.content(path)), shades(scores)))
-        st.caption("Thin: the middle 80 % of the items; thick: the middle half; dot: the median.")
+        blocks.draw(
+            bars.ranges(_ranges(scores, str(path), data.content(path)), shades(scores)),
+            blocks.note("Thin: the middle 80 % of the items; thick: the middle half; dot: the median."),
+        )
     with right:
         names = list(next(reversed(scores.values())).columns)
         attribute = st.selectbox("One attribute in full", names, format_func=ui.readable, key="in full")
         bins = binned(scores, attribute)
-        bars.draw(
+        blocks.draw(
             lines.lines(
                 bins,
                 "score",
@@ -169,22 +172,24 @@ def redundancy(folder: RunFolder, scores: dict[str, pd.DataFrame]) -> None:
     if len(matrix) < 2:
         st.caption("There is one attribute only.")
         return
-    left, right = st.columns([5, 4])
-    with left:
-        bars.draw(tables.heat_map(matrix))
-        st.caption("Rank correlation over items. Two attributes near 1 or -1 say the same in other words.")
-    with right:
-        one, other = np.triu_indices(len(matrix), k=1)
-        pairs = pd.DataFrame(
-            {
-                "attribute": matrix.index[one],
-                "other attribute": matrix.index[other],
-                "correlation": matrix.to_numpy()[one, other],
-            }
-        ).dropna()
-        pairs = pairs.iloc[np.argsort(-pairs["correlation"].abs().to_numpy(), kind="stable")].head(CLOSE)
-        st.markdown("**Closest pairs**")
-        bars.draw(tables.table(pairs, text=("attribute", "other attribute"), formats={"correlation": "+.2f"}))
+    one, other = np.triu_indices(len(matrix), k=1)
+    pairs = pd.DataFrame(
+        {
+            "attribute": matrix.index[one],
+            "other attribute": matrix.index[other],
+            "correlation": matrix.to_numpy()[one, other],
+        }
+    ).dropna()
+    pairs = pairs.iloc[np.argsort(-pairs["correlation"].abs().to_numpy(), kind="stable")].head(CLOSE)
+    closest = tables.table(pairs, text=("attribute", "other attribute"), formats={"correlation": "+.2f"})
+    told = "Rank correlation over items. Two attributes near 1 or -1 say the same in other words."
+    blocks.draw(
+        blocks.beside(
+            tables.heat_map(matrix) + blocks.note(told),
+            blocks.strong("Closest pairs") + closest,
+            shares=(5, 4),
+        )
+    )
 
 
 def truth(answer: dict[str, Any]) -> None:
@@ -219,8 +224,10 @@ def truth(answer: dict[str, Any]) -> None:
     colours = shades(rows["source"])
     together = rows.sort_values("attribute", kind="stable", key=lambda c: c.map(list(dict.fromkeys(c)).index))
     shown = together.assign(source=together["source"].map(ui.readable))
-    bars.draw(bars.intervals(shown, measures[measure], by="source", shades=colours, zero=False, digits=".3f"))
-    st.caption("Points: agreement over items; lines: 95 % bootstrap intervals.")
+    blocks.draw(
+        bars.intervals(shown, measures[measure], by="source", shades=colours, zero=False, digits=".3f"),
+        blocks.note("Points: agreement over items; lines: 95 % bootstrap intervals."),
+    )
 
 
 def explained(folder: RunFolder) -> None:
@@ -232,14 +239,17 @@ def explained(folder: RunFolder) -> None:
         st.code(f"guided-refine explain {shlex.quote(str(folder.root))}", language="bash")
         return
     st.markdown(ui.plain(verdict(found)))
-    left, right = st.columns(2)
-    for column, kind, title in ((left, "deletion", "taken away"), (right, "insertion", "put back")):
-        with column:
-            bars.draw(trial_charts.curve(found, kind))
-            st.caption(
-                f"The score of the first item while its attributes are {title}; {'lower' if column is left else 'higher'} "
-                "than in random order is better."
-            )
+    curves = [
+        trial_charts.curve(found, kind)
+        + blocks.note(
+            f"The score of the first item while its attributes are {title}; {better} than in random order is better."
+        )
+        for kind, title, better in (
+            ("deletion", "taken away", "lower"),
+            ("insertion", "put back", "higher"),
+        )
+    ]
+    blocks.draw(blocks.beside(*curves))
     with st.expander("What else the trial found"):
         for sentence in findings(found):
             st.markdown(ui.plain(sentence))
@@ -257,10 +267,9 @@ def _in_detail(found: dict[str, Any]) -> None:
         if shown == "Pairs" and not found["interactions"]:
             st.caption("Interactions are not computed beyond 12 attributes.")
             return
-        bars.draw(draw(found))
         count = len(found["importance"])
         some = f" The {trial_charts.MOST} that do most of {count}." if count > trial_charts.MOST else ""
-        st.caption(caption + ("" if shown == "Pairs" else some))
+        blocks.draw(draw(found), blocks.note(caption + ("" if shown == "Pairs" else some)))
 
 
 def main() -> None:
@@ -277,9 +286,11 @@ def main() -> None:
     distributions(folder, scores)
     rows = facts(scores, summary)
     columns = [c for c in rows.columns if c not in ("attribute", "beware")]
-    bars.draw(tables.table(rows, text="beware", formats=dict.fromkeys(columns, ".3f"), most=SHOWN))
-    st.caption(
-        "sd: standard deviation over items; rank corr.: of the scores before tuning with those after it."
+    blocks.draw(
+        tables.table(rows, text="beware", formats=dict.fromkeys(columns, ".3f"), most=SHOWN),
+        blocks.note(
+            "sd: standard deviation over items; rank corr.: of the scores before tuning with those after it."
+        ),
     )
     redundancy(folder, scores)
     answer = data.json_of(folder.truth)

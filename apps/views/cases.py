@@ -5,60 +5,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import dashboard_answers as answers
 import dashboard_data as data
 import dashboard_people as people
 import dashboard_ui as ui
 import streamlit as st
 
 from guided_refine.errors import InputError
-from guided_refine.evaluation.lists import read_lists
 from guided_refine.explain.cases.batch import chosen
-from guided_refine.explain.cases.moved import distance, most_moved
-from guided_refine.explain.cases.study import study
 from guided_refine.explain.export import FORMATS, MOST_MOVED, cases_archive, render
 
 ANY, MOVED = "Any user", "Users whose lists moved most"
-OFFERED, MOST = 30, 200
+OFFERED, MOST = 30, answers.MOST_MOVED
 MOVED_GROUP, FILE_GROUP = "Most moved users", "Users of a file"
 MIME = {"html": "text/html", "json": "application/json", "md": "text/markdown", "png": "image/png"}
 CALLED = {"html": "HTML", "json": "JSON", "md": "Markdown", "png": "PNG"}
-
-
-@st.cache_data(show_spinner="Comparing all lists with the base…", max_entries=4)
-def _moved(_folder: ui.RunFolder, root: str, lists: str, k: int) -> list[tuple[str, float]] | None:
-    """User ids and how far their lists moved from the base's, most first; None where there are no lists to compare."""
-    explainer = data.explainer_of(_folder)
-    units = [_folder.unit(explainer.backbone, v, explainer.seed) for v in ("base", "refined")]
-    paths = [unit / "recommendations.parquet" for unit in units]
-    if not all(path.exists() for path in paths):
-        return None
-    base, refined = (read_lists(path, explainer.dataset) for path in paths)
-    k = min(k, base.shape[1], refined.shape[1])
-    far = distance(base[:, :k], refined[:, :k])
-    users = explainer.dataset.targets("test")[0]
-    return [(explainer.dataset.user_ids[int(users[row])], float(far[row])) for row in most_moved(far, MOST)]
-
-
-@st.cache_data(show_spinner="Putting the case together…", max_entries=16)
-def _case(
-    _folder: ui.RunFolder, root: str, opened: str, user: str, item: str | None, k: int, encoder: bool
-) -> dict[str, Any]:
-    return study(data.shared_of(_folder), user, item=item, k=k, encoder=encoder)
-
-
-@st.cache_data(show_spinner=False, max_entries=16)
-def _page(
-    _case: dict[str, Any], root: str, opened: str, user: str, item: str | None, k: int, encoder: bool
-) -> str:
-    return render(_case, "html").decode()
-
-
-def moved_users(folder: ui.RunFolder) -> list[tuple[str, float]] | None:
-    """See `_moved`, for the lists as they lie there now."""
-    explainer = data.explainer_of(folder)
-    units = [folder.unit(explainer.backbone, v, explainer.seed) for v in ("base", "refined")]
-    lists = data.content(*(unit / "recommendations.parquet" for unit in units))
-    return _moved(folder, str(folder.root), lists, explainer.config.explain.k)
 
 
 def choose(folder: ui.RunFolder) -> str | None:
@@ -67,7 +28,7 @@ def choose(folder: ui.RunFolder) -> str | None:
     if kind != MOVED:
         person = people.known_user(folder)
         return None if person is None else person.user
-    moved = moved_users(folder)
+    moved = answers.moved_users(folder)
     if not moved:
         ui.nothing_yet("The lists of the base and of the refined model are not there yet.", folder)
         return None
@@ -144,7 +105,7 @@ def many(folder: ui.RunFolder, k: int) -> None:
 
 
 def _most_moved(folder: ui.RunFolder) -> list[str]:
-    moved = moved_users(folder)
+    moved = answers.moved_users(folder)
     if not moved:
         ui.nothing_yet("The lists of the base and of the refined model are not there yet.", folder)
         return []
@@ -190,7 +151,7 @@ def main() -> None:
     with middle:
         item = choose_item(folder)
     with right:
-        k = st.slider("Items", 3, 20, min(max(explainer.config.explain.k, 3), 20), key="case items")
+        k = st.slider("Items", 3, answers.LONGEST, answers.usual_length(explainer), key="case items")
     with st.expander("Many users at once", icon=":material/group:"):
         many(folder, k)
     if user is None:
@@ -201,9 +162,9 @@ def main() -> None:
         "model some thousand times, which takes seconds.",
         key="through the encoder",
     )
-    root, opened = str(folder.root), data.shared_key(folder)
+    asked = answers.Case(user, item, k, encoder)
     try:
-        case = _case(folder, root, opened, user, item, k, encoder)
+        case = answers.case_of(folder, asked)
     except InputError as error:
         st.warning(ui.plain(str(error)), icon=":material/person_off:")
         return
@@ -213,7 +174,7 @@ def main() -> None:
         "or a picture. Below is the HTML as it will look."
     )
     with st.container(border=True):
-        st.iframe(_page(case, root, opened, user, item, k, encoder), height=1100)
+        st.iframe(answers.case_page_of(folder, asked), height=1100)
 
 
 main()

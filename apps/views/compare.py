@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import dashboard_bars as bars
+import dashboard_blocks as blocks
 import dashboard_compare as compare
 import dashboard_data as data
 import dashboard_people as people
@@ -23,7 +24,7 @@ HUES = (BLUE, ORANGE, GREEN, PINK, SKY)
 def choose(folder: ui.RunFolder) -> list[Path]:
     """Other runs: those beside this one, or any folder."""
     beside = compare.siblings(folder)
-    first = [*compare.alike(folder, beside), *beside][:1]
+    first = compare.first_beside(folder)
     left, right = st.columns(2)
     with left:
         picked = st.multiselect(
@@ -82,8 +83,9 @@ def numbers(runs: list[Other]) -> None:
     if not known:
         st.info("None of these runs has tested a model yet.", icon=":material/hourglass_empty:")
         return
-    start = known.index("ndcg@10") if "ndcg@10" in known else 0
-    metric = st.selectbox("Metric", known, index=start, format_func=ui.metric_name, width=220, key="compared")
+    metric = st.selectbox(
+        "Metric", known, index=compare.usual(known), format_func=ui.metric_name, width=220, key="compared"
+    )
     splits(runs)
     for run in runs:
         if run.rows.empty:
@@ -95,9 +97,7 @@ def numbers(runs: list[Other]) -> None:
         "label", kind="stable", key=lambda c: c.map(list(dict.fromkeys(rows["label"])).index)
     )
     shades = dict(zip(shown, map(hue, HUES), strict=False))
-    name = ui.metric_name(metric)
-    bars.draw(bars.intervals(beside, name, by="run", shades=shades, zero=False, digits=".4f"))
-    st.caption("Points: means over users (and seeds); lines: 95 % intervals from a bootstrap over users.")
+    title = ui.metric_name(metric)
     changes = {run.name: compare.differences(runs[0], run, metric) for run in runs[1:]}
     lines = []
     for (backbone, variant), same in rows.groupby(["backbone", "variant"], sort=False):
@@ -109,7 +109,13 @@ def numbers(runs: list[Other]) -> None:
             if change is not None:
                 line[f"{name} less this run"] = _change(change, backbone, variant)
         lines.append(line)
-    bars.draw(tables.table(pd.DataFrame(lines), text="model"))
+    blocks.draw(
+        bars.intervals(beside, title, by="run", shades=shades, zero=False, digits=".4f"),
+        blocks.note(
+            "Points: means over users (and seeds); lines: 95 % intervals from a bootstrap over users."
+        ),
+        tables.table(pd.DataFrame(lines), text="model"),
+    )
 
 
 def _model(backbone: str, variant: str) -> str:
@@ -126,12 +132,13 @@ def _change(change: pd.DataFrame, backbone: str, variant: str) -> str:
 
 def settings(runs: list[Other]) -> None:
     """What was set otherwise."""
-    st.subheader("Settings that differ")
     rows = compare.differing(runs)
-    if rows.empty:
-        st.caption("None: all values of the configs are the same.")
-        return
-    bars.draw(tables.table(rows, text="setting"))
+    blocks.draw(
+        blocks.heading("Settings that differ"),
+        blocks.note("None: all values of the configs are the same.")
+        if rows.empty
+        else tables.table(rows, text="setting"),
+    )
 
 
 def one_user(runs: list[Other]) -> None:
@@ -167,14 +174,14 @@ def one_user(runs: list[Other]) -> None:
         mine = found[run.name]
         others = [i for name, items in found.items() if name != run.name for i in items]
         with column:
-            st.markdown(f"**{ui.plain(run.name)}**")
             if lists[run.name] is None:
-                st.caption("This run has no such model.")
+                shown = blocks.note("This run has no such model.")
             elif not mine:
-                st.caption(ui.plain(f"User {user} was not tested in this run."))
+                shown = blocks.note(f"User {user} was not tested in this run.")
             else:
                 catalog = data.catalog_of(run.folder)
-                ui.ranked_list(mine[:10], others, catalog.names if catalog else {})
+                shown = ui.ranked_list(mine[:10], others, catalog.names if catalog else {})
+            blocks.draw(blocks.strong(run.name), shown)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The catalog through the attributes: search, one item's profile, its nearest neighbours."""
 
 import dashboard_bars as bars
+import dashboard_blocks as blocks
 import dashboard_data as data
 import dashboard_tables as tables
 import dashboard_ui as ui
@@ -10,6 +11,7 @@ import streamlit as st
 
 NEAREST = 10
 FOUND = 300
+MANY = 16  # more attributes than these stand in a box that scrolls
 
 
 def nearest(scores: pd.DataFrame, item: str) -> pd.Series:
@@ -28,7 +30,6 @@ def _bands(_scores: pd.DataFrame, path: str, content: str, source: str) -> np.nd
 
 def attributes(folder: ui.RunFolder, scores: pd.DataFrame, source: str, item: str) -> None:
     """The item's scores beside the catalog."""
-    st.subheader("Attributes beside the catalog")
     path = folder.score_table
     low, median, high = _bands(scores, str(path), data.content(path), source)
     rows = pd.DataFrame(
@@ -40,36 +41,44 @@ def attributes(folder: ui.RunFolder, scores: pd.DataFrame, source: str, item: st
             "high": high,
         }
     )
-    with st.container(height=480 if len(rows) > 16 else "content", border=len(rows) > 16):
-        bars.draw(bars.profile(rows, mine="item"))
-    st.caption(f"Blue: this item ({source} scores); band: the middle 80 % of the catalog; tick: its median.")
+    chart = bars.profile(rows, mine="item")
+    blocks.draw(
+        blocks.heading("Attributes beside the catalog"),
+        blocks.boxed(chart) if len(rows) > MANY else chart,
+        blocks.note(
+            f"Blue: this item ({source} scores); band: the middle 80 % of the catalog; tick: its median."
+        ),
+    )
 
 
 def neighbours(folder: ui.RunFolder, scores: pd.DataFrame | None, item: str, names: dict[str, str]) -> None:
     """Nearest items by what the language model said, beside nearest items in the vectors that rank."""
-    left, right = st.columns(2)
-    with left:
-        st.subheader("Nearest by attributes")
-        if scores is None:
-            st.caption("The language model has not scored this item.")
-        else:
-            _table(nearest(scores, item), names, "distance")
-            st.caption("Distance: root mean square over attributes, in standard deviations of the catalog.")
-    with right:
-        st.subheader("Nearest by refined vector")
-        directions = data.directions_of(folder)
-        if directions is None:
-            ui.nothing_yet("There are no refined vectors yet.", folder)
-            return
-        _table(directions.nearest(item, NEAREST), names, "cosine")
-        st.caption(
+    said = blocks.heading("Nearest by attributes")
+    if scores is None:
+        said += blocks.note("The language model has not scored this item.")
+    else:
+        said += _table(nearest(scores, item), names, "distance")
+        said += blocks.note(
+            "Distance: root mean square over attributes, in standard deviations of the catalog."
+        )
+    directions = data.directions_of(folder)
+    if directions is None:
+        blocks.draw(said)
+        ui.nothing_yet("There are no refined vectors yet.", folder)
+        return
+    ranking = (
+        blocks.heading("Nearest by refined vector")
+        + _table(directions.nearest(item, NEAREST), names, "cosine")
+        + blocks.note(
             "Cosine of the vectors that the refined model ranks with: behaviour and attributes together."
         )
+    )
+    blocks.draw(blocks.beside(said, ranking))
 
 
-def _table(close: pd.Series, names: dict[str, str], what: str) -> None:
+def _table(close: pd.Series, names: dict[str, str], what: str) -> str:
     rows = {"item": [names.get(str(i), str(i)) for i in close.index], what: close.to_numpy(dtype=float)}
-    bars.draw(tables.table(pd.DataFrame(rows)))
+    return tables.table(pd.DataFrame(rows))
 
 
 def main() -> None:
@@ -102,7 +111,7 @@ def main() -> None:
     if scored:
         attributes(folder, scores, source, item)
     else:
-        st.caption("The language model has not scored this item: it has no text.")
+        blocks.draw(blocks.note("The language model has not scored this item: it has no text."))
     neighbours(folder, scores if scored else None, item, catalog.names)
 
 

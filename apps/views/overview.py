@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import dashboard_answers as answers
 import dashboard_bars as bars
+import dashboard_blocks as blocks
+import dashboard_compare as compare
 import dashboard_data as data
 import dashboard_lines as lines
 import dashboard_tables as tables
@@ -10,7 +13,6 @@ import dashboard_ui as ui
 import pandas as pd
 import streamlit as st
 
-from guided_refine.reporting import claims
 from guided_refine.reporting.markdown import p_value
 from guided_refine.runfolder import RunFolder
 
@@ -33,25 +35,9 @@ def headline(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> None
             )
 
 
-@st.cache_data(show_spinner="Comparing with the controls…", max_entries=8)
-def _claims(_folder: RunFolder, root: str, changed: tuple[str, ...]) -> list[str]:
-    config = data.config_of(_folder)
-    per_user = data.parquet_of(_folder.per_user)
-    rows, differences = data.json_of(_folder.metrics) or [], data.json_of(_folder.differences) or []
-    options = config.evaluate
-    sentences = [
-        claims.headline(
-            backbone, rows, differences, per_user, confidence=options.confidence, samples=options.bootstrap
-        )
-        for backbone in config.backbones
-    ]
-    return [" ".join(s) for s in sentences if s]
-
-
 def verdicts(folder: RunFolder) -> None:
     """What may be claimed, in the words of the report: one paragraph per backbone."""
-    files = (folder.metrics, folder.differences, folder.per_user)
-    for paragraph in _claims(folder, str(folder.root), tuple(data.content(p) for p in files)):
+    for paragraph in answers.claims_of(folder):
         st.markdown(paragraph)
 
 
@@ -66,7 +52,7 @@ def _difference(differences: pd.DataFrame, backbone: str, variant: str, metric: 
     return None if found.empty else found.iloc[0].to_dict()
 
 
-def table(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> None:
+def table(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> str:
     """Every variant, averaged over its seeds."""
     name = ui.metric_name(metric)
     shown = []
@@ -89,7 +75,7 @@ def table(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> None:
         }
         shown.append(line)
     formats = dict.fromkeys((name, "NDCG@10", "Recall@10", "MRR"), ".4f")
-    bars.draw(tables.table(pd.DataFrame(shown), text="model", formats=formats, most=SHOWN))
+    return tables.table(pd.DataFrame(shown), text="model", formats=formats, most=SHOWN)
 
 
 def facts(folder: RunFolder) -> None:
@@ -110,19 +96,21 @@ def facts(folder: RunFolder) -> None:
     st.markdown(" · ".join(told))
 
 
-def baselines(folder: RunFolder, shown: list[str]) -> None:
+def baselines(folder: RunFolder, shown: list[str]) -> str:
     """What simple methods reach on the same test."""
     found = data.json_of(folder.root / "baselines.json")
     if not found or not found.get("rows"):
-        return
-    st.markdown("**Simple methods on the same test**")
+        return ""
     rows = pd.DataFrame(
         [
             {"method": ui.readable(row["name"]), **{ui.metric_name(m): row.get(m) for m in shown}}
             for row in found["rows"]
         ]
     )
-    bars.draw(tables.table(rows, text="method", formats=dict.fromkeys(map(ui.metric_name, shown), ".4f")))
+    formats = dict.fromkeys(map(ui.metric_name, shown), ".4f")
+    return blocks.strong("Simple methods on the same test") + tables.table(
+        rows, text="method", formats=formats
+    )
 
 
 def curves(folder: RunFolder) -> None:
@@ -144,7 +132,7 @@ def curves(folder: RunFolder) -> None:
         rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
         measured = [c for c in rows.columns if "ndcg" in c] or [c for c in rows.columns if "loss" in c]
         if measured and "epoch" in rows:
-            bars.draw(
+            blocks.draw(
                 lines.lines(
                     rows,
                     "epoch",
@@ -165,7 +153,7 @@ def curves(folder: RunFolder) -> None:
         step = "step" if "step" in tuning else tuning.columns[0]
         losses = [c for c in tuning.columns if c != step and pd.api.types.is_numeric_dtype(tuning[c])]
         picked = st.selectbox("Curve", losses, format_func=ui.readable)
-        bars.draw(
+        blocks.draw(
             lines.lines(
                 tuning[[step, picked]]
                 .dropna()
@@ -195,28 +183,32 @@ def main() -> None:
     metric = st.selectbox(
         "Metric",
         known,
-        index=known.index("ndcg@10") if "ndcg@10" in known else 0,
+        index=compare.usual(known),
         format_func=ui.metric_name,
         width=220,
     )
     headline(rows.groupby(["backbone", "variant"], sort=False)[known].mean().reset_index(), changes, metric)
     verdicts(folder)
     if not changes.empty:
-        st.subheader("Difference to the base")
         picked = changes[changes["metric"] == metric].copy()
         picked["label"] = [
             f"{ui.readable(b)}, {ui.readable(v)}"
             for b, v in zip(picked["backbone"], picked["variant"], strict=True)
         ]
-        bars.draw(bars.gains(picked, ui.metric_name(metric)))
-        st.caption(
-            "Points: mean over users; lines: 95 % intervals from a paired bootstrap over users. "
-            "A gain counts when it leaves zero out and the controls (shuffled, random columns, warm restart) do not show it."
+        blocks.draw(
+            blocks.heading("Difference to the base"),
+            bars.gains(picked, ui.metric_name(metric)),
+            blocks.note(
+                "Points: mean over users; lines: 95 % intervals from a paired bootstrap over users. A gain counts when it "
+                "leaves zero out and the controls (shuffled, random columns, warm restart) do not show it."
+            ),
         )
-    st.subheader("All models")
-    table(rows, changes, metric)
-    st.caption(f"{int(rows['n_users'].max())} users tested; full ranking, seen items filtered.")
-    baselines(folder, list(dict.fromkeys([metric, "ndcg@10", "recall@10", "mrr"])))
+    blocks.draw(
+        blocks.heading("All models"),
+        table(rows, changes, metric),
+        blocks.note(f"{int(rows['n_users'].max())} users tested; full ranking, seen items filtered."),
+        baselines(folder, list(dict.fromkeys([metric, "ndcg@10", "recall@10", "mrr"]))),
+    )
     curves(folder)
 
 

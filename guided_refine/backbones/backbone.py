@@ -237,8 +237,9 @@ class Backbone:
         self._check_fitted()
         if part is not None and dataset is None:
             raise InputError(f"what may be seen for part '{part}' stands in a dataset; give dataset= too")
-        number = {name: place for place, name in enumerate(known)}
         asked = _ids(users, "users")
+        wanted = set(asked)
+        number = {name: place for place, name in enumerate(known) if name in wanted}
         for name in asked:
             if name not in number:
                 raise InputError(

@@ -40,10 +40,8 @@ def encoder_answer(explainer: Explainer, user: int, item: int) -> dict[str, Any]
     direct = explainer.contributions(user)
     lifts = (direct.values[item - 1] - direct.values.mean(axis=0))[1:]
     agreement = rank_correlation(found.values[0], lifts)
-    data = explainer.dataset
     answer: dict[str, Any] = {
-        "item_id": str(data.item_ids[item - 1]),
-        "title": data.titles[item - 1],
+        **explainer.named(item),
         "rank": int(direct.ranks(explainer.seen(user))[item - 1]),
         "score": float(found.score[0]),
         "background": float(found.background[0]),
@@ -55,12 +53,7 @@ def encoder_answer(explainer: Explainer, user: int, item: int) -> dict[str, Any]
         ],
         "agreement": None if np.isnan(agreement) else agreement,
         "events": [
-            {
-                "item_id": str(data.item_ids[i - 1]),
-                "title": data.titles[i - 1],
-                "value": float(value),
-                "rank": rank,
-            }
+            {**explainer.named(i), "value": float(value), "rank": rank}
             for i, value, rank in zip(
                 past.events.tolist(), own, _ranks_without(past, item, explainer.seen(user)), strict=True
             )

@@ -112,6 +112,15 @@ class Explainer:
     def _items(self) -> Names:
         return Names("item", self.dataset.item_ids.tolist(), self.dataset.titles)
 
+    @cached_property
+    def _names(self) -> list[tuple[str, str]]:
+        return [(str(i), title) for i, title in zip(self.dataset.item_ids, self.dataset.titles, strict=True)]
+
+    def named(self, item: int) -> dict[str, Any]:
+        """Keys `item_id` and `title` of an item number; made once for all items, as a page asks for many."""
+        name, title = self._names[item - 1]
+        return {"item_id": name, "title": title}
+
     def seen(self, user: int) -> np.ndarray:
         """Item numbers that a test prediction may see, oldest first."""
         return self.dataset.visible(user, "test")

@@ -114,10 +114,8 @@ def _moved(
 
 
 def _item(explainer: Explainer, found: Contributions, ranks: Any, item: int) -> dict[str, Any]:
-    data = explainer.dataset
     return {
-        "item_id": str(data.item_ids[item - 1]),
-        "title": data.titles[item - 1],
+        **explainer.named(item),
         "score": float(found.score[item - 1]),
         "rank": int(ranks[item - 1]),
     }

@@ -55,8 +55,7 @@ def explanation(
             if part["name"] != COLLABORATIVE:
                 part["item_score"] = explainer.item_score(item_number, part["name"])
         return {
-            "item_id": str(data.item_ids[item_number - 1]),
-            "title": data.titles[item_number - 1],
+            **explainer.named(item_number),
             "rank": int(ranks[item_number - 1]),
             "score": float(contributions.score[item_number - 1]),
             "lead": float(contributions.score[item_number - 1] - contributions.score.mean()),
@@ -73,10 +72,7 @@ def explanation(
         "user": user,
         "events": len(seen),
         "candidates": int(data.n_items - len(set(seen.tolist()))),
-        "history": [
-            {"item_id": str(data.item_ids[i - 1]), "title": data.titles[i - 1]}
-            for i in seen[-HISTORY:].tolist()
-        ],
+        "history": [explainer.named(i) for i in seen[-HISTORY:].tolist()],
         "profile": profile.rows,
         "profile_estimated": profile.estimated,
         "recommendations": [describe(i) for i in top.tolist()],

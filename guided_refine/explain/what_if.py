@@ -98,8 +98,13 @@ class WhatIf:
             then[self._column(name)] = self._normalised(name, value)
         return then - self.now
 
+    @cached_property
+    def _state(self) -> np.ndarray:
+        """The user's state as it is, float64 (width,); read once, as many changes may be asked about."""
+        return self.explainer.state(self.user).astype(np.float64)
+
     def _state_after(self, shift: np.ndarray) -> np.ndarray:
-        return self.explainer.state(self.user).astype(np.float64) + self.pull @ shift
+        return self._state + self.pull @ shift
 
     def shifted(self, shift: np.ndarray) -> Contributions:
         """All items' scores after the user's normalised scores moved by `shift` (attributes,)."""
@@ -132,9 +137,7 @@ class WhatIf:
         worth one standard deviation of the user's scores. Unlike another taste this acts on the ranking directly, so more
         of a wish never means less of the attribute.
         """
-        return self.explainer.contributions_of(
-            self._wished(self.explainer.state(self.user).astype(np.float64), wishes)
-        )
+        return self.explainer.contributions_of(self._wished(self._state, wishes))
 
     def _wished(self, state: np.ndarray, wishes: Mapping[str, float]) -> np.ndarray:
         vectors = self.explainer.vectors
@@ -190,23 +193,30 @@ class WhatIf:
     def _lines(self) -> tuple[np.ndarray, np.ndarray]:
         """All items' scores now, (n_items,), and how fast they move with each normalised score, (n_items, attributes)."""
         vectors = self.explainer.vectors
-        score: np.ndarray = vectors @ self.explainer.state(self.user).astype(np.float64)
+        score: np.ndarray = vectors @ self._state
         return score, vectors @ self.pull
 
     def _change(self, shift: np.ndarray, item: int) -> Change:
         then = self.now + shift
         moved = np.flatnonzero(np.abs(shift) > 1e-9)
         inside = (then >= self._lowest - 1e-6) & (then <= self._highest + 1e-6)
-        there = np.where(shift > 0, self.everyone >= then, self.everyone <= then)
+        others, far = self.everyone[:, moved], then[moved]
+        there = np.where(shift[moved] > 0, others >= far, others <= far)
         # Users who are far with one score each are nobody's example of a change of all of them.
-        users = float(there[:, moved].all(axis=1).mean())
+        users = float(there.all(axis=1).mean())
         scores = {
             self.attributes[a]: (self._said(a), self.score_of(a, then[a]) if inside[a] else None)
             for a in moved.tolist()
         }
-        rank = int(self.shifted(shift).ranks(self.explainer.seen(self.user))[item - 1])
+        rank = self._rank_after(shift, item)
         size = float(np.linalg.norm(shift / self.spread))
         return Change(scores, size, bool(inside[moved].all()) and users > 0, users, rank)
+
+    def _rank_after(self, shift: np.ndarray, item: int) -> int:
+        """Place of one item as `shifted(shift).ranks` gives it; the parts of all other items are not asked for."""
+        score = self.explainer.vectors @ self._state_after(shift)
+        rivals = np.delete(score, np.unique(self.explainer.seen(self.user)) - 1)
+        return 1 + int((rivals > score[item - 1]).sum())
 
     # ---------------------------------------------------------------- scores and their normalised form
 

@@ -4,16 +4,41 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import pandas as pd
 from streamlit.testing.v1 import AppTest
 
 
-def parts_of(app: AppTest) -> list[str]:
-    """The HTML blocks of a page that are tables or charts."""
+def blocks_of(app: AppTest) -> list[str]:
+    """The pieces of HTML on a page."""
     found = [str(block.proto.body) for block in app.get("html")]  # type: ignore[attr-defined]
     return [body for body in found if not body.startswith("<style>")]
+
+
+def parts_of(app: AppTest) -> list[str]:
+    """The tables and charts in the pieces of HTML on a page."""
+    return [
+        ElementTree.tostring(part, "unicode")
+        for b in blocks_of(app)
+        for part in _parts(ElementTree.fromstring(b))
+    ]
+
+
+def _parts(block: ElementTree.Element) -> Iterator[ElementTree.Element]:
+    for child in block:
+        child.tail = None
+        if {"gr", "gr-wide"} & set(child.get("class", "").split()):
+            yield child
+        else:
+            yield from _parts(child)
+
+
+def words_of(app: AppTest) -> list[str]:
+    """The headings, sentences and notes in the pieces of HTML on a page."""
+    roots = map(ElementTree.fromstring, blocks_of(app))
+    return ["".join(e.itertext()) for root in roots for e in root.iter() if e.tag in ("h3", "p")]
 
 
 def tables_of(app: AppTest) -> list[pd.DataFrame]:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from reading import parts_of, tables_of
+from reading import parts_of, tables_of, words_of
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Selectbox
 from tiny_run import EVIL, make_run
@@ -39,7 +39,8 @@ def text_of(app: AppTest) -> str:
     """All words on the page, Markdown escapes taken away."""
     words = [*app.title, *app.subheader, *app.caption, *app.markdown, *app.code]
     blocks = [*words, *app.info, *app.warning, *app.error]
-    return re.sub(r"\\([^\w\s])", r"\1", "\n".join(str(b.value) for b in blocks))
+    told = re.sub(r"\\([^\w\s])", r"\1", "\n".join(str(b.value) for b in blocks))
+    return "\n".join([told, *words_of(app)])
 
 
 @pytest.mark.parametrize("name", ALONE)

@@ -46,13 +46,12 @@ def counterfactuals(
 
 
 def _smallest(what_if: WhatIf, item: int, rank: int, k: int) -> dict[str, Any]:
-    data, out = what_if.explainer.dataset, rank <= k
+    out = rank <= k
     alone = what_if.smallest(item, k, out=out)
     together = what_if.smallest_together(item, k, out=out)
     labels = what_if.explainer.labels
     answer = {
-        "item_id": str(data.item_ids[item - 1]),
-        "title": data.titles[item - 1],
+        **what_if.explainer.named(item),
         "rank": rank,
         "wanted": "out" if out else "in",
         "alone": [change_row(change, labels) for change in alone[:SHOWN]],

@@ -113,8 +113,7 @@ def moved_of(
 
     def item(number: int) -> dict[str, Any]:
         return {
-            "item_id": str(explainer.dataset.item_ids[number - 1]),
-            "title": explainer.dataset.titles[number - 1],
+            **explainer.named(number),
             "rank": int(ranks[number - 1]),
             "base_rank": int(base_ranks[number - 1]),
         }

@@ -113,8 +113,7 @@ def _base_list(
     ranks, then = base.ranks(seen), refined.ranks(seen)
     return [
         {
-            "item_id": str(explainer.dataset.item_ids[i - 1]),
-            "title": explainer.dataset.titles[i - 1],
+            **explainer.named(i),
             "rank": int(ranks[i - 1]),
             "score": float(base.score[i - 1]),
             "refined_rank": int(then[i - 1]),
