@@ -59,7 +59,7 @@ def _axis(scale: Scale, ticks: Sequence[float], title: str, *, number: bool) -> 
     side = '<span class="gr-number"></span>' if number else ""
     return (
         f'<div class="gr-row gr-axis"><span class="gr-name"></span><span class="gr-track">{marks}</span>{side}</div>'
-        f'<div class="gr-title">{escape(title)}</div>'
+        f'<div class="gr-row"><span class="gr-name"></span><span class="gr-title">{escape(title)}</span>{side}</div>'
     )
 
 

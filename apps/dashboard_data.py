@@ -290,9 +290,13 @@ class Directions:
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
-def _directions(path: str, content: str) -> Directions:
+def _directions(_folder: RunFolder, path: str, content: str) -> Directions:
     frame = read_parquet(path)
-    vectors = frame.drop(columns="item_id").to_numpy(dtype=np.float32)
+    if "free_1" in frame:
+        # Attributes are added to free vectors: what ranks is their sum, which the table holds in its parts.
+        vectors = explainer_of(_folder).model.item_vectors()
+    else:
+        vectors = frame.drop(columns="item_id").to_numpy(dtype=np.float32)
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return Directions(frame["item_id"].astype(str).tolist(), vectors / np.where(length > 0, length, 1.0))
 
@@ -300,4 +304,4 @@ def _directions(path: str, content: str) -> Directions:
 def directions_of(folder: RunFolder) -> Directions | None:
     """The refined item vectors of the run, None where they are not there yet."""
     path = folder.refined_items
-    return _directions(str(path), content(path)) if path.exists() else None
+    return _directions(folder, str(path), content(path)) if path.exists() else None

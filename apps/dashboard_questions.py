@@ -11,6 +11,7 @@ import streamlit as st
 from dashboard_data import Catalog
 from dashboard_people import FOUND, Person
 
+from guided_refine.explain.cases.counterfactual import reads_users, smallest_change
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.questions import Question, ask
 from guided_refine.explain.what_if import WhatIf
@@ -87,6 +88,24 @@ def _why_not(person: Person, items: list[dict[str, Any]], catalog: Catalog) -> N
             f"{behind} (direct view); the bars sum to that."
         ),
     )
+    if reads_users(person.explainer) and st.toggle(
+        "What would take this one out, or bring that one in?", key="smallest changes"
+    ):
+        told = (_smallest(person, margin[name], len(items)) for name in ("item", "instead_of"))
+        blocks.draw(
+            *(blocks.says(sentence) for sentence in told if sentence),
+            blocks.note("The smallest change of this user's scores that does it, if there is one."),
+        )
+
+
+def _smallest(person: Person, item: dict[str, Any], k: int) -> str:
+    """The smallest change that moves an item over the end of the list, in words; nothing for what the user has already."""
+    explainer = person.explainer
+    user, number = explainer.user_number(person.user), explainer.item_number(item["item_id"])
+    if number in explainer.seen(user):
+        return ""
+    sentence: str = smallest_change(WhatIf(explainer, user), number, item["rank"], k)["sentence"]
+    return sentence
 
 
 def _place(person: Person, item: dict[str, Any], items: list[dict[str, Any]]) -> str:
@@ -112,16 +131,18 @@ def _what_if(person: Person, k: int, items: list[dict[str, Any]], catalog: Catal
     now = WhatIf(explainer, explainer.user_number(person.user)).scores_now()
     left, right = st.columns([2, 3])
     with left:
+        # A model that reads no user's scores has no taste to change.
+        kinds = ["taste", "wishes", "an item"] if reads_users(explainer) else ["wishes", "an item"]
         kind = st.segmented_control(
             "Change",
-            ["taste", "wishes", "an item"],
-            key=ui.keep("kind", person.key, "taste"),
+            kinds,
+            key=ui.keep("kind", (person.key, kinds), kinds[0]),
             label_visibility="collapsed",
         )
         with st.container(height=560 if len(now) > MANY else "content", border=len(now) > MANY):
             if kind == "an item":
                 question, start = _other_item(explainer, person, items, catalog)
-            elif kind == "wishes":
+            elif kind == "wishes" or not reads_users(explainer):
                 question, start = _wished(explainer, person)
             else:
                 question, start = _other_taste(now, person)

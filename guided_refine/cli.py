@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -21,7 +22,7 @@ from guided_refine.attribute_commands import add_attribute_verbs
 from guided_refine.config_file import load_config
 from guided_refine.errors import InputError, nearest
 from guided_refine.explain_commands import add_explain_verb, add_export_verb
-from guided_refine.files import is_disk_full, read_json, to_json
+from guided_refine.files import is_disk_full, read_json, read_parquet, to_json
 from guided_refine.processes import launched
 from guided_refine.progress import Progress
 from guided_refine.store_commands import add_store_verbs
@@ -284,6 +285,11 @@ def _run(args: argparse.Namespace) -> None:
 
         print(console_table(folder.root))
         print(f"Report: {folder.report}")
+        if folder.refined_users.exists():
+            where = shlex.quote(str(folder.root))
+            user = shlex.quote(str(read_parquet(folder.refined_users)["user_id"].iloc[0]))
+            print(f"To look at it: guided-refine app {where}")
+            print(f"Why these items: guided-refine explain {where} --user {user}")
     else:
         print(f"{args.verb}: done in {folder.root}")
 

@@ -293,10 +293,13 @@ def main() -> None:
         ),
     )
     redundancy(folder, scores)
-    answer = data.json_of(folder.truth)
-    if answer:
-        truth(answer)
-    explained(folder)
+    # A damaged file costs the part that reads it, not the page.
+    with ui.in_words():
+        answer = data.json_of(folder.truth)
+        if answer:
+            truth(answer)
+    with ui.in_words():
+        explained(folder)
 
 
 main()

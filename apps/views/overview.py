@@ -30,9 +30,22 @@ def headline(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> None
             st.metric(
                 f"{ui.readable(row['backbone'])} refined, {ui.metric_name(metric)}",
                 f"{row[metric]:.4f}",
-                None if gain is None else f"{gain['mean']:+.4f} to base",
+                None if gain is None else f"{gain['mean']:+.4f} {_interval(gain)} to base",
+                # Green or red is for what may be claimed; anything else is a number.
+                delta_color="normal" if gain is not None and _claimed(gain) else "off",
                 border=True,
             )
+
+
+def _interval(gain: dict[str, Any]) -> str:
+    return f"[{gain['lower']:+.4f}, {gain['upper']:+.4f}]"
+
+
+def _claimed(gain: dict[str, Any]) -> bool:
+    """True where the interval leaves zero out and the corrected p is small, too."""
+    corrected = gain.get("p_corrected")
+    apart = gain["lower"] > 0 or gain["upper"] < 0
+    return apart and corrected is not None and corrected <= 1 - gain.get("confidence", 0.95)
 
 
 def verdicts(folder: RunFolder) -> None:
@@ -65,9 +78,7 @@ def table(rows: pd.DataFrame, differences: pd.DataFrame, metric: str) -> str:
                 for m in dict.fromkeys([metric, "ndcg@10", "recall@10", "mrr"])
                 if m in same
             },
-            "to base, 95 % interval": (
-                f"{gain['mean']:+.4f} [{gain['lower']:+.4f}, {gain['upper']:+.4f}]" if gain else ""
-            ),
+            "to base, 95 % interval": (f"{gain['mean']:+.4f} {_interval(gain)}" if gain else ""),
             "corrected p": p_value(gain.get("p_corrected")) if gain else "",
             "seeds": len(same),
             "steps": int(same["steps"].mean()),
@@ -172,12 +183,24 @@ def main() -> None:
     """The page."""
     folder = data.run_folder()
     st.title("What the run gained")
-    facts(folder)
-    metrics, differences = data.json_of(folder.metrics), data.json_of(folder.differences)
+    # A damaged file costs the part that reads it, not the page.
+    with ui.in_words():
+        facts(folder)
+    with ui.in_words():
+        measured(folder)
+    with ui.in_words():
+        curves(folder)
+
+
+def measured(folder: RunFolder) -> None:
+    """All that the test measured."""
+    metrics = data.json_of(folder.metrics)
     if not metrics:
         ui.nothing_yet("No model of this run is evaluated yet.", folder)
-        curves(folder)
         return
+    differences: Any = []
+    with ui.in_words():
+        differences = data.json_of(folder.differences)
     rows, changes = pd.DataFrame(metrics), pd.DataFrame(differences or [])
     known = [c for c in rows.columns if c.startswith(("ndcg", "recall", "mrr"))]
     metric = st.selectbox(
@@ -188,7 +211,9 @@ def main() -> None:
         width=220,
     )
     headline(rows.groupby(["backbone", "variant"], sort=False)[known].mean().reset_index(), changes, metric)
-    verdicts(folder)
+    if differences:
+        with ui.in_words():
+            verdicts(folder)
     if not changes.empty:
         picked = changes[changes["metric"] == metric].copy()
         picked["label"] = [
@@ -209,7 +234,6 @@ def main() -> None:
         blocks.note(f"{int(rows['n_users'].max())} users tested; full ranking, seen items filtered."),
         baselines(folder, list(dict.fromkeys([metric, "ndcg@10", "recall@10", "mrr"]))),
     )
-    curves(folder)
 
 
 main()

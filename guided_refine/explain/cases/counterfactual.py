@@ -25,7 +25,7 @@ def counterfactuals(
     seen = explainer.seen(user)
     order = found.top(len(found.score), seen)
     scores = len(explainer.scores.attributes)
-    if not isinstance(explainer.model.term, GuidedUserTerm):
+    if not reads_users(explainer):
         note = (
             f"The refined model reads none of the {scores} user scores, so no change of them moves the list."
         )
@@ -39,13 +39,20 @@ def counterfactuals(
     wanted = [int(order[0]), below, asked if asked is not None and asked not in seen else None]
     what_if = WhatIf(explainer, user)
     changes = [
-        _smallest(what_if, item, int(ranks[item - 1]), k)
+        smallest_change(what_if, item, int(ranks[item - 1]), k)
         for item in dict.fromkeys(i for i in wanted if i is not None)
     ]
     return {"changes": changes, "note": None}
 
 
-def _smallest(what_if: WhatIf, item: int, rank: int, k: int) -> dict[str, Any]:
+def reads_users(explainer: Explainer) -> bool:
+    """Whether the users' own scores enter the model at all."""
+    term = explainer.model.term
+    return isinstance(term, GuidedUserTerm) and not term.silent
+
+
+def smallest_change(what_if: WhatIf, item: int, rank: int, k: int) -> dict[str, Any]:
+    """What would take an item number, which has `rank` now, out of the top `k`, or bring it in; `sentence` tells it."""
     out = rank <= k
     alone = what_if.smallest(item, k, out=out)
     together = what_if.smallest_together(item, k, out=out)
