@@ -67,6 +67,9 @@ class RunFolder:
 
     def final_source(self) -> str:
         """Whose scores refined models are made of: "tuned" where the manifest says that the tuned model scored."""
+        # A run that was tuned once and is not any more still has the tuned scores of before.
+        if self.config_file.exists() and not self.config().tune.enabled:
+            return "untuned"
         stages = self.manifest()["stages"]
         for source in ("tuned", "untuned"):
             if f"score_{source}" in stages:

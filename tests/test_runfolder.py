@@ -190,3 +190,11 @@ def test_whose_scores_are_final_is_what_the_manifest_says(folder: RunFolder) -> 
     folder.record("score_tuned", "hash", [folder.scores("tuned")], 1.0, None)
     folder.scores("tuned").unlink()
     assert folder.final_source() == "tuned"
+
+
+def test_a_run_that_is_no_longer_tuned_is_explained_with_the_scores_it_is_made_of(folder: RunFolder) -> None:
+    folder.record("score_tuned", "hash", [], 1.0, None)
+    folder.open(Config(name="t"), update=True)
+    assert folder.final_source() == "tuned"
+    folder.open(Config(name="t", tune={"enabled": False}), update=True)
+    assert folder.final_source() == "untuned"
