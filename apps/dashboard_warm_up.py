@@ -50,9 +50,6 @@ def warm_up() -> None:
     for step in (_items, _cases, _comparison):
         VISITORS.wait_until_calm()
         _try(step)
-    # What is read now stays: the collector of garbage need not look through it after every so many clicks.
-    gc.collect()
-    gc.freeze()
 
 
 def _try(step: Callable[[], None]) -> None:
@@ -60,6 +57,8 @@ def _try(step: Callable[[], None]) -> None:
         step()
     except Exception:
         LOG.debug("%s was not read ahead", step.__name__, exc_info=True)
+    # What is read stays: looking through it for garbage takes a tenth of a second, in the midst of some click.
+    gc.freeze()
 
 
 def _first_page() -> None:
