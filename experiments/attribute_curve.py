@@ -53,10 +53,9 @@ from guided_refine.scoring.propose import propose_attributes
 DONE = "cell.json"
 TABLES = [
     "base",
-    *(f"topics-{n}" for n in (4, 8, 16, 32, 64)),
+    *(f"topics-{n}" for n in (4, 16, 32, 64)),
     "topics-64-shuffled",
     "topics-64-trained",
-    "columns-16",
     "words-64",
     "words-256",
 ]

@@ -24,12 +24,14 @@ from guided_refine.runfolder import RunFolder
 from guided_refine.scoring.propose import propose_attributes
 
 HEADLINE = ["ndcg@10", "recall@10", "mrr"]
-LINES = {"topics": (BLUE, "topics, added"), "words": (ORANGE, "word counts' directions, added")}
-POINTS = {
-    "columns": (BLACK, "topics in the place of columns"),
+KINDS = {
+    "topics": (BLUE, "topics, added"),
+    "words": (ORANGE, "word counts' directions, added"),
     "shuffled": (VERMILION, "topics of other items, added"),
-    "trained": (PINK, "as many trained columns"),
+    "trained": (PINK, "as many trained columns, added"),
+    "columns": (BLACK, "topics in the place of columns"),
 }
+LINES = ("topics", "words")
 
 
 def kept(run: Path, out: Path, ours: str) -> dict[str, Any]:
@@ -82,46 +84,40 @@ def draw(found: dict[str, Any], path: Path) -> Path:
     """Change against the base by number of columns, one panel per backbone."""
     gains = pd.DataFrame(found["differences"]).query("metric == 'ndcg@10'")
     backbones = list(gains["backbone"].unique())
-    figure, axes = new_figure(1, len(backbones), (3.0 + 3.2 * len(backbones), 3.6), sharey=True)
+    figure, axes = new_figure(1, len(backbones), (3.4 + 3.2 * len(backbones), 4.0), sharey=True)
     shown: dict[str, Any] = {}
     for panel, backbone in zip(axes[0], backbones, strict=True):
         own = gains[gains["backbone"] == backbone]
         panel.axhline(0, color=GREY, linewidth=1)
         for row in own.to_dict("records"):
             source, number, *changed = row["variant"].split("-")
-            color, name = (
-                LINES[source]
-                if source in LINES and not changed
-                else POINTS[changed[0] if changed else source]
-            )
-            places = list(POINTS)
-            shift = (
-                1.0
-                if source in LINES and not changed
-                else 1.06 ** (1 + places.index(changed[0] if changed else source))
-            )
+            kind = changed[0] if changed else source
+            color, name = KINDS[kind]
+            # What has as many columns stands beside each other.
+            place = int(number) * 1.07 ** list(KINDS).index(kind)
             handle = panel.errorbar(
-                int(number) * shift,
+                place,
                 row["mean"],
                 [[row["mean"] - row["lower"]], [row["upper"] - row["mean"]]],
-                fmt="o" if source in LINES and not changed else "s",
+                fmt="o" if kind in LINES else "s",
                 color=color,
                 markersize=5,
                 capsize=2,
             )
             shown[name] = handle
-        for source, (color, _) in LINES.items():
-            line = own[own["variant"].str.fullmatch(rf"{source}-\d+")]
+        for kind in LINES:
+            line = own[own["variant"].str.fullmatch(rf"{kind}-\d+")]
             number = line["variant"].str.split("-").str[1].astype(int)
             order = number.argsort()
-            panel.plot(number.iloc[order], line["mean"].iloc[order], color=color)
+            places = number.iloc[order] * 1.07 ** list(KINDS).index(kind)
+            panel.plot(places, line["mean"].iloc[order], color=KINDS[kind][0])
         panel.set_xscale("log", base=2)
         ticks = sorted({int(v.split("-")[1]) for v in own["variant"]})
         panel.set_xticks(ticks, [str(t) for t in ticks])
         panel.set_title(label(backbone))
         panel.set_xlabel("columns")
     axes[0][0].set_ylabel("change of NDCG@10 against the base")
-    figure.legend(list(shown.values()), list(shown), loc="outside upper left", ncols=3, fontsize=9)
+    figure.legend(list(shown.values()), list(shown), loc="outside upper left", ncols=2, fontsize=9)
     return save(figure, path)
 
 
