@@ -290,10 +290,12 @@ class Directions:
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
-def _directions(_folder: RunFolder, path: str, content: str) -> Directions:
+def _directions(_folder: RunFolder, path: str, content: str, model: str) -> Directions | None:
     frame = read_parquet(path)
     if "free_1" in frame:
         # Attributes are added to free vectors: what ranks is their sum, which the table holds in its parts.
+        if not has_refined(_folder):
+            return None
         vectors = explainer_of(_folder).model.item_vectors()
     else:
         vectors = frame.drop(columns="item_id").to_numpy(dtype=np.float32)
@@ -304,4 +306,7 @@ def _directions(_folder: RunFolder, path: str, content: str) -> Directions:
 def directions_of(folder: RunFolder) -> Directions | None:
     """The refined item vectors of the run, None where they are not there yet."""
     path = folder.refined_items
-    return _directions(folder, str(path), content(path)) if path.exists() else None
+    if not path.exists():
+        return None
+    model = explainer_key(folder) if has_refined(folder) else ""
+    return _directions(folder, str(path), content(path), model)

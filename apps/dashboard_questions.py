@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard_data import Catalog
 from dashboard_people import FOUND, Person
 
-from guided_refine.explain.cases.counterfactual import reads_users, smallest_change
+from guided_refine.explain.cases.counterfactual import smallest_change
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.questions import Question, ask
 from guided_refine.explain.what_if import WhatIf
@@ -88,7 +88,7 @@ def _why_not(person: Person, items: list[dict[str, Any]], catalog: Catalog) -> N
             f"{behind} (direct view); the bars sum to that."
         ),
     )
-    if reads_users(person.explainer) and st.toggle(
+    if person.explainer.reads_users and st.toggle(
         "What would take this one out, or bring that one in?", key="smallest changes"
     ):
         told = (_smallest(person, margin[name], len(items)) for name in ("item", "instead_of"))
@@ -132,7 +132,7 @@ def _what_if(person: Person, k: int, items: list[dict[str, Any]], catalog: Catal
     left, right = st.columns([2, 3])
     with left:
         # A model that reads no user's scores has no taste to change.
-        kinds = ["taste", "wishes", "an item"] if reads_users(explainer) else ["wishes", "an item"]
+        kinds = ["taste", "wishes", "an item"] if explainer.reads_users else ["wishes", "an item"]
         kind = st.segmented_control(
             "Change",
             kinds,
@@ -142,7 +142,7 @@ def _what_if(person: Person, k: int, items: list[dict[str, Any]], catalog: Catal
         with st.container(height=560 if len(now) > MANY else "content", border=len(now) > MANY):
             if kind == "an item":
                 question, start = _other_item(explainer, person, items, catalog)
-            elif kind == "wishes" or not reads_users(explainer):
+            elif kind == "wishes" or not explainer.reads_users:
                 question, start = _wished(explainer, person)
             else:
                 question, start = _other_taste(now, person)

@@ -40,7 +40,7 @@ from guided_refine.backbones.training import torch_threads
 from guided_refine.config import Config
 from guided_refine.data.dataset import Dataset, load_dataset
 from guided_refine.evaluation.rows import collect, evaluate_unit, write_fit
-from guided_refine.files import write_json
+from guided_refine.files import read_json, write_json
 from guided_refine.machine import machine
 from guided_refine.progress import Progress
 from guided_refine.refine.pca import fit_pca
@@ -50,7 +50,7 @@ from guided_refine.refine.text_table import standardised
 from guided_refine.runfolder import RunFolder
 from guided_refine.scoring.propose import propose_attributes
 
-DONE = "cell.json"
+DONE, ABOUT = "cell.json", "about.json"
 TABLES = [
     "base",
     *(f"topics-{n}" for n in (4, 16, 32, 64)),
@@ -71,6 +71,10 @@ def columns(source: str, number: int, texts: list[str]) -> torch.Tensor:
         values = TruncatedSVD(number, random_state=0).fit_transform(counts.fit_transform(texts))
     else:
         values = propose_attributes(texts, number).weights
+    if values.shape[1] != number:
+        raise SystemExit(
+            f"the texts hold {values.shape[1]} topics that differ, not {number}; ask for as many"
+        )
     return standardised(values).clip(-3, 3)
 
 
@@ -111,6 +115,16 @@ def build(
     return Backbone(kind, made, None, config.train, seed)
 
 
+def is_done(cell: Path, config: Config, dataset: Dataset) -> bool:
+    """True for a finished cell; one that was trained otherwise would be averaged with the rest, so it ends the script."""
+    if not (cell / DONE).exists():
+        return False
+    about = read_json(cell / DONE)
+    if (about["train"], about["split"]) != (config.train.model_dump(mode="json"), dataset.split.sha256):
+        raise SystemExit(f"{cell} was trained with other settings or on other data; give another --out")
+    return True
+
+
 def do_cell(
     model: Backbone, dataset: Dataset, folder: Path, head: dict[str, Any], config: Config, progress: Progress
 ) -> None:
@@ -122,7 +136,12 @@ def do_cell(
     evaluate_unit(model, fit, dataset, folder, **head, ks=config.evaluate.ks)
     shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     best = max(epoch["ndcg@10"] for epoch in fit.curve)
-    about = {"validation_ndcg@10": best, "train": config.train.model_dump(mode="json"), "machine": machine()}
+    about = {
+        "validation_ndcg@10": best,
+        "train": config.train.model_dump(mode="json"),
+        "split": dataset.split.sha256,
+        "machine": machine(),
+    }
     write_json(folder / DONE, about)
     progress.log(f"{'/'.join(str(v) for v in head.values())}: validation {best:.4f}, {len(fit.curve)} epochs")
 
@@ -150,12 +169,14 @@ if __name__ == "__main__":
     dataset = load_dataset(
         folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
     )
+    if {t for t in args.tables if t.startswith("columns")} and "base" not in args.tables:
+        raise SystemExit("columns-N start from the base's vectors: name base among the tables, too")
     progress, known = Progress(), {}
     for seed in args.seeds:
         for kind in args.backbones:
             for table in args.tables:
                 cell = args.out / "units" / kind / table / f"seed{seed}"
-                if not (cell / DONE).exists():
+                if not is_done(cell, config, dataset):
                     with torch_threads(config.train.threads or 1):
                         model = build(table, kind, seed, dataset, config, args.out, known)
                     do_cell(
@@ -166,4 +187,14 @@ if __name__ == "__main__":
                         config,
                         progress,
                     )
+    chosen = {"--seeds": args.seeds, "--tables": args.tables, "--set": args.set}
+    said = " ".join(f"{key} {' '.join(map(str, values))}" for key, values in chosen.items() if values)
+    write_json(
+        args.out / ABOUT,
+        {
+            "command": f"python experiments/attribute_curve.py runs/{args.run.name} --out runs/{args.out.name} "
+            f"--backbones {' '.join(args.backbones)} {said}",
+            "config": config.model_dump(mode="json"),
+        },
+    )
     collect(args.out, sorted((args.out / "units").glob("*/*/seed*")), config.evaluate)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from attribute_curve import DONE
+from attribute_curve import ABOUT, DONE
 
 from guided_refine.data.dataset import load_dataset
 from guided_refine.evaluation.rows import compare
@@ -48,6 +48,8 @@ def kept(run: Path, out: Path, ours: str) -> dict[str, Any]:
         read_json(cell / "row.json") | {"validation_ndcg@10": about["validation_ndcg@10"]}
         for cell, about in cells.items()
     ]
+    if ours not in {row["variant"] for row in rows}:
+        raise SystemExit(f"{out} has no cell of {ours}; name one of its tables with --ours")
     numbers = sorted(
         {int(row["variant"].split("-")[1]) for row in rows if row["variant"].startswith("topics")}
     )
@@ -55,9 +57,7 @@ def kept(run: Path, out: Path, ours: str) -> dict[str, Any]:
         {(row["backbone"], row["variant"]) for row in rows} - {(row["backbone"], ours) for row in rows}
     )
     return {
-        "command": f"python experiments/attribute_curve.py runs/{config.name} --out runs/{out.name} --backbones "
-        + " ".join(sorted({row["backbone"] for row in rows})),
-        "config": config.model_dump(mode="json"),
+        **read_json(out / ABOUT),
         "versions": {name: version(name) for name in ("guided-refine", "torch")},
         "refined": ours,
         "rows": rows,

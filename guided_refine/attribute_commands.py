@@ -74,8 +74,10 @@ def _propose(args: argparse.Namespace) -> None:
     )
     with atomic_path(args.out) as path:
         path.write_text(body, encoding="utf-8")
-    if args.scores is not None:
-        write_parquet(args.scores, topic_scores(proposal, dataset.item_ids.tolist()))
+        if (
+            args.scores is not None
+        ):  # first: where this fails there is no draft either, and the command can be typed again
+            write_parquet(args.scores, topic_scores(proposal, dataset.item_ids.tolist()))
     rows = _rows(proposal, dataset)
     if args.json:
         print(to_json({"file": str(args.out), "attributes": rows}))

@@ -331,6 +331,16 @@ class Config(_Section):
         return self
 
     @model_validator(mode="after")
+    def _tuned_for_what_is_trained(self) -> Config:
+        """Tuning beside the base weighs scores as columns of their own, which a sum has none of."""
+        if self.refine.fuse == "sum" and self.tune.enabled and self.tune.task == "base_recommender":
+            raise ValueError(
+                "tune.task: base_recommender tunes scores that are columns beside the base; "
+                "take refine.fuse=columns or another task"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _heads_divide(self) -> Config:
         """Refuse heads that do not divide a width; one's own base embeddings bring a width that only a run knows."""
         widths = {"refine.width": self.refine.width}

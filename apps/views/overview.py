@@ -13,6 +13,7 @@ import dashboard_ui as ui
 import pandas as pd
 import streamlit as st
 
+from guided_refine.reporting.claims import judge
 from guided_refine.reporting.markdown import p_value
 from guided_refine.runfolder import RunFolder
 
@@ -44,8 +45,8 @@ def _interval(gain: dict[str, Any]) -> str:
 def _claimed(gain: dict[str, Any]) -> bool:
     """True where the interval leaves zero out and the corrected p is small, too."""
     corrected = gain.get("p_corrected")
-    apart = gain["lower"] > 0 or gain["upper"] < 0
-    return apart and corrected is not None and corrected <= 1 - gain.get("confidence", 0.95)
+    known = corrected is not None and not pd.isna(corrected)
+    return known and judge(gain, gain.get("confidence", 0.95)) != "nothing"
 
 
 def verdicts(folder: RunFolder) -> None:

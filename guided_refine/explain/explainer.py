@@ -148,6 +148,14 @@ class Explainer:
         return Contributions(self.parts, vectors @ state.astype(np.float64), self._grouped(state, vectors))
 
     @property
+    def reads_users(self) -> bool:
+        """Whether the users' own scores enter the model at all."""
+        from guided_refine.refine.users import GuidedUserTerm
+
+        term = self.model.term
+        return isinstance(term, GuidedUserTerm) and not term.silent
+
+    @property
     def parts(self) -> list[str]:
         """Names of the parts of a score: the collaborative one, then the attributes."""
         return [COLLABORATIVE, *self.scores.attributes]

@@ -189,6 +189,8 @@ def _response(explainer: Explainer, user: int) -> np.ndarray:
     """Per attribute: its mean in the top 10 after one standard deviation more of it in the user's scores, less before."""
     what_if = WhatIf(explainer, user)
     m = len(what_if.attributes)
+    if not explainer.reads_users:
+        return np.full(m, np.nan)
     held = explainer.vectors[:, -m:]
     spread = held.std(axis=0)
     held = held / np.where(spread > 0, spread, 1.0)

@@ -93,6 +93,8 @@ class WhatIf:
         return self.explainer.contributions_of(state, vectors)
 
     def _shift_to(self, scores: Mapping[str, float]) -> np.ndarray:
+        if scores:
+            self._need_scores()
         then = self.now.copy()
         for name, value in scores.items():
             then[self._column(name)] = self._normalised(name, value)
@@ -102,6 +104,13 @@ class WhatIf:
     def _state(self) -> np.ndarray:
         """The user's state as it is, float64 (width,); read once, as many changes may be asked about."""
         return self.explainer.state(self.user).astype(np.float64)
+
+    def _need_scores(self) -> None:
+        if not self.explainer.reads_users:
+            raise InputError(
+                f"the refined model of {self.explainer.folder.root} reads no user scores (refine.users: false), so none can "
+                "be changed; ask with wishes (--more, --less) or another score of an item"
+            )
 
     def _state_after(self, shift: np.ndarray) -> np.ndarray:
         return self._state + self.pull @ shift
@@ -178,6 +187,7 @@ class WhatIf:
         return None if shift is None else self._change(shift, item)
 
     def _race(self, item: int, k: int, out: bool) -> Reach:
+        self._need_scores()
         seen = self.explainer.seen(self.user)
         if np.isin(item, seen):
             raise InputError("the user has this item already, so it is not recommended; choose another")

@@ -240,7 +240,7 @@ class Plan:
         }
         if self.tune_base is not None:
             inputs["base"] = self.unit_key(self.tune_base)
-            inputs["refine"] = self.config.refine.model_dump(mode="json")
+            inputs["refine"] = self._refine_inputs
         if self.config.tune.enabled and self.config.tune.held_still:
             inputs["held_still"] = (
                 self.config.tune.held_still
@@ -267,12 +267,20 @@ class Plan:
         if self.base_file is not None:
             inputs["embeddings"] = self._embeddings_sha256
         if variant != "base":
-            inputs |= {"variant": variant, "refine": self.config.refine.model_dump(mode="json")}
+            inputs |= {"variant": variant, "refine": self._refine_inputs}
         if variant in TEXT_VARIANTS:
             inputs["texts"] = self.key(self.text_inputs)
+            inputs["table"] = 2  # 1 was a class of its own, which cannot be loaded any more
         if variant not in WITHOUT_SCORES:
             inputs["scores"] = self.key(self.tune_inputs)
         return inputs
+
+    @property
+    def _refine_inputs(self) -> dict[str, Any]:
+        """How scores join the vectors; what there was no choice of before is left out where it is as it was."""
+        found = self.config.refine.model_dump(mode="json")
+        usual = {"fuse": "columns", "start": "warm", "users": True}
+        return {key: value for key, value in found.items() if key not in usual or value != usual[key]}
 
     @functools.cached_property
     def _embeddings_sha256(self) -> str:

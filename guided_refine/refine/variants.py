@@ -134,7 +134,7 @@ def _start(base: Backbone, kept: int, config: Config, seed: int) -> Tensor:
             base.table.n_items, kept, seed=derived_seed(seed, ITEM_TABLE), std=START_STD
         ).weight.detach()
     vectors = base.item_vectors()
-    if kept == base.table.width:
+    if config.refine.fuse == "sum" and kept == base.table.width:
         return torch.from_numpy(vectors)
     return torch.from_numpy(fit_pca(vectors, kept).apply(vectors))
 

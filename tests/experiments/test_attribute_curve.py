@@ -14,7 +14,7 @@ from tiny_run import make_run
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 
 
-def call(script: str, *arguments: object) -> str:
+def call(script: str, *arguments: object, code: int = 0) -> str:
     done = subprocess.run(
         [sys.executable, str(EXPERIMENTS / script), *map(str, arguments)],
         capture_output=True,
@@ -22,7 +22,7 @@ def call(script: str, *arguments: object) -> str:
         check=False,
         env={**os.environ, "PYTHONPATH": str(EXPERIMENTS.parent), "OMP_NUM_THREADS": "1"},
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
 
 
@@ -48,8 +48,12 @@ def test_a_finished_cell_is_never_trained_again_and_the_results_are_its_own(tmp_
     changes = json.loads((tmp_path / "out" / "differences.json").read_text())
     assert {tuple(row["seeds"]) for row in changes} == {(1, 2)}
 
+    other = [*map(str, command), "--set", "max_epochs=1"]
+    assert "other settings" in call("attribute_curve.py", *other, code=1)
+
     call("curve_results.py", run.root, tmp_path / "out", tmp_path, "--name", "kept", "--ours", "topics-2")
     kept = json.loads((tmp_path / "kept.json").read_text())
+    assert kept["command"].endswith("--seeds 1 2 --tables " + " ".join(tables))
     assert len(kept["rows"]) == 12 and kept["refined"] == "topics-2" and len(kept["topics"]["2"]) == 2
     assert {row["against"] for row in kept["refined_against"]} == set(tables) - {"base", "topics-2"}
     assert (tmp_path / "kept.png").stat().st_size > 5000

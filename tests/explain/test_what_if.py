@@ -210,8 +210,14 @@ def test_a_model_that_no_user_score_enters_is_changed_by_none(silent: RunFolder)
     what_if = WhatIf(explainer, USER)
     before = explainer.contributions(USER)
     name = what_if.attributes[0]
-    assert np.array_equal(what_if.with_scores({name: 1.0}).score, what_if.with_scores({}).score)
     item = int(before.top(9, explainer.seen(USER))[-1])
-    assert what_if.smallest(item, 5) == [] and what_if.smallest_together(item, 5) is None
+    for asked in (
+        lambda: what_if.with_scores({name: 1.0}),
+        lambda: what_if.smallest(item, 5),
+        lambda: what_if.smallest_together(item, 5),
+    ):
+        with pytest.raises(InputError, match="reads no user scores"):
+            asked()
+    assert not np.allclose(what_if.with_item(item, {name: 1.0}).score, before.score)
     assert not np.allclose(what_if.steered({name: 0.5}).score, before.score), "wishes need no user score"
     assert not explainer.user_term(USER).any()

@@ -209,3 +209,19 @@ def test_without_the_users_scores_only_the_history_says_who_somebody_is(
     guided = extended(model, ["n1"], raw).table.guided[-1].detach().numpy()
     wanted = model.term.normaliser.apply(raw)[0] * model.table.scale
     np.testing.assert_allclose(guided, wanted, rtol=1e-6)
+
+
+def test_columns_beside_a_pca_as_wide_as_the_base_are_principal_components_still(
+    dataset: Dataset, base: Backbone, scores: dict[str, AttributeScores]
+) -> None:
+    wide = Config(name="t", train=TRAIN, refine={"width": WIDTH + M})
+    table = build_variant("refined", dataset, base, scores, wide, 0, attributes=NAMES).table
+    vectors = base.item_vectors()
+    free = table.reduced.detach().numpy()
+    np.testing.assert_allclose(free, fit_pca(vectors, WIDTH).apply(vectors), rtol=1e-5)
+    np.testing.assert_allclose(np.corrcoef(free.T), np.eye(WIDTH), atol=1e-4)
+
+
+def test_a_sum_is_not_tuned_as_if_it_had_columns() -> None:
+    with pytest.raises(ValueError, match="base_recommender tunes scores that are columns"):
+        Config(name="t", refine={"fuse": "sum"}, tune={"task": "base_recommender"})

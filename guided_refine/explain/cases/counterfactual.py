@@ -9,7 +9,6 @@ from guided_refine.explain.cases.change_words import change_sentence, most_first
 from guided_refine.explain.contributions import Contributions
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.what_if import Change, WhatIf
-from guided_refine.refine.users import GuidedUserTerm
 
 #: How many changes of one attribute are shown of an item.
 SHOWN = 3
@@ -25,7 +24,7 @@ def counterfactuals(
     seen = explainer.seen(user)
     order = found.top(len(found.score), seen)
     scores = len(explainer.scores.attributes)
-    if not reads_users(explainer):
+    if not explainer.reads_users:
         note = (
             f"The refined model reads none of the {scores} user scores, so no change of them moves the list."
         )
@@ -43,12 +42,6 @@ def counterfactuals(
         for item in dict.fromkeys(i for i in wanted if i is not None)
     ]
     return {"changes": changes, "note": None}
-
-
-def reads_users(explainer: Explainer) -> bool:
-    """Whether the users' own scores enter the model at all."""
-    term = explainer.model.term
-    return isinstance(term, GuidedUserTerm) and not term.silent
 
 
 def smallest_change(what_if: WhatIf, item: int, rank: int, k: int) -> dict[str, Any]:
