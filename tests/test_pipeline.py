@@ -19,10 +19,11 @@ import pytest
 from safetensors import safe_open
 
 from guided_refine.cli import main
-from guided_refine.config_file import load_config
+from guided_refine.config_file import load_config, parse_config
 from guided_refine.errors import InputError
 from guided_refine.files import read_json
 from guided_refine.pipeline import run
+from guided_refine.pipeline.plan import Plan
 from guided_refine.runfolder import RunFolder
 from guided_refine.scoring.attributes import load_attributes
 
@@ -454,3 +455,22 @@ def test_a_model_measured_again_is_reported_again(small_config: Path, tmp_path: 
     (reported,) = read_json(folder.root / "convergence.json")
     again = read_json(unit)  # with the seconds of this time
     assert reported.items() >= again.items()
+
+
+def test_a_choice_that_there_was_not_before_changes_no_key_of_before(tmp_path: Path) -> None:
+    def refined(**refine: object) -> dict[str, object]:
+        config = parse_config({"name": "t", "data": {"reader": "sample"}, "refine": refine})
+        plan = Plan(config, RunFolder(tmp_path), tmp_path, strict=False)
+        return plan.unit_inputs(("sasrec", "refined", 0))
+
+    assert refined()["refine"] == {
+        "width": None,
+        "scale": 1.0,
+        "normalise": "zscore",
+        "clip": 3.0,
+        "user_weight": 1.0,
+        "residual": True,
+    }
+    assert refined(fuse="columns", start="warm", users=True) == refined()
+    keys = [str(refined(**other)) for other in ({}, {"fuse": "sum"}, {"start": "fresh"}, {"users": False})]
+    assert len(set(keys)) == 4
