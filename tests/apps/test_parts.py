@@ -14,6 +14,7 @@ from test_app import page, text_of
 from tiny_run import make_run
 
 from guided_refine.backbones.backbone import Backbone
+from guided_refine.explain.cases.counterfactual import smallest_change
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.what_if import WhatIf
 from guided_refine.runfolder import RunFolder
@@ -59,12 +60,10 @@ def test_the_smallest_changes_are_those_of_the_model(
     explainer = Explainer.open(finished.root)
     user = explainer.dataset.user_ids[0]
     first = explainer.contributions(0).top(1, explainer.seen(0))[0]
-    found = WhatIf(explainer, explainer.user_number(user)).smallest(int(first), 5, out=True)
-    said = text_of(app)
+    asked = smallest_change(WhatIf(explainer, explainer.user_number(user)), int(first), 1, 5)
     title = explainer.dataset.titles[first - 1]
-    assert f"{title} (rank 1) would leave the top 5" in said
-    if any(change.feasible for change in found):
-        assert "of users are that far" in said
+    assert asked["sentence"].startswith(f"{title} (rank 1) would leave the top 5")
+    assert asked["sentence"] in text_of(app)
 
 
 def test_green_is_for_what_may_be_claimed(

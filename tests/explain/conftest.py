@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from tiny_run import make_run
 
+from guided_refine.explain.trial_report import explain_run
 from guided_refine.runfolder import RunFolder
 
 
@@ -28,4 +32,13 @@ def silent(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def either(request: pytest.FixtureRequest) -> RunFolder:
     """One of the two runs."""
     run: RunFolder = request.getfixturevalue(request.param)
+    return run
+
+
+@pytest.fixture(scope="session")
+def tried(finished: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of `finished` whose explanations were tried on eight users; read only."""
+    run = tmp_path_factory.mktemp("tried") / "run"
+    shutil.copytree(finished.root, run)
+    explain_run(run, users=8)
     return run

@@ -147,14 +147,20 @@ def test_scores_that_are_gone_are_not_replaced_by_others(finished: RunFolder, tm
         Explainer.open(copied.root)
 
 
-def test_another_backbone_does_not_answer_for_the_one_that_is_gone(tmp_path: Path) -> None:
-    folder = make_run(
+def of_two_backbones(tmp_path: Path) -> RunFolder:
+    """A run with refined models of GRU4Rec, which is named first, and SASRec."""
+    both = ["base", "refined"]
+    return make_run(
         tmp_path / "run",
         tmp_path / "source",
         until="refined",
         backbones=["gru4rec", "sasrec"],
-        variants={"gru4rec": ["base", "refined"], "sasrec": ["base", "refined"]},
+        variants={"gru4rec": both, "sasrec": both},
     )
+
+
+def test_another_backbone_does_not_answer_for_the_one_that_is_gone(tmp_path: Path) -> None:
+    folder = of_two_backbones(tmp_path)
     unit = folder.unit("sasrec", "refined", 0)
     folder.record("sasrec/refined/seed0", "x", [unit / "model.safetensors"], 0, None)
     shutil.rmtree(unit)
@@ -192,13 +198,7 @@ def test_base_top_is_the_base_models_own(either: RunFolder, explainer: Explainer
 
 
 def test_sasrec_is_explained_where_the_run_has_it(tmp_path: Path) -> None:
-    folder = make_run(
-        tmp_path / "run",
-        tmp_path / "source",
-        until="refined",
-        backbones=["gru4rec", "sasrec"],
-        variants={"gru4rec": ["base", "refined"], "sasrec": ["base", "refined"]},
-    )
+    folder = of_two_backbones(tmp_path)
     assert Explainer.open(folder.root).backbone == "sasrec"
     shutil.rmtree(folder.unit("sasrec", "refined", 0))
     assert Explainer.open(folder.root).backbone == "gru4rec"

@@ -14,21 +14,12 @@ from guided_refine.explain.trial_report import (
     ANSWER,
     FOLDER,
     PLOTS,
-    explain_run,
     format_trial,
     read_trial,
     verdict,
 )
 from guided_refine.files import read_json
 from guided_refine.runfolder import RunFolder
-
-
-@pytest.fixture(scope="module")
-def tried(finished: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("tried") / "run"
-    shutil.copytree(finished.root, run)
-    explain_run(run, users=8)
-    return run
 
 
 def test_numbers_and_plots_lie_in_the_run(tried: Path) -> None:

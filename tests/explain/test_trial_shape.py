@@ -21,21 +21,11 @@ from guided_refine.explain.trial_report import (
     draw_curves,
     draw_importance,
     draw_segments,
-    explain_run,
     format_trial,
     read_trial,
 )
 from guided_refine.explain.trial_shape import trial_fault
 from guided_refine.files import read_json, write_json
-from guided_refine.runfolder import RunFolder
-
-
-@pytest.fixture(scope="module")
-def tried(finished: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("shapes") / "run"
-    shutil.copytree(finished.root, run)
-    explain_run(run, users=5)
-    return run
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
