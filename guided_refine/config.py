@@ -390,6 +390,12 @@ class Config(_Section):
         return [v for v in VARIANTS if v in wanted or v == "base"]
 
     @property
+    def refined_backbones(self) -> list[str]:
+        """Those with a refined model, SASRec first; the first one's is written out and takes new items."""
+        order = dict.fromkeys(("sasrec", *self.backbones))
+        return [kind for kind in order if kind in self.backbones and "refined" in self.variants_of(kind)]
+
+    @property
     def sha256(self) -> str:
         """Hash of all values that change a result."""
         return sha256_json(self.model_dump(mode="json", exclude={"store"}))

@@ -286,12 +286,12 @@ def explained_backbone(folder: RunFolder, config: Config) -> str:
     """The backbone whose refined model a run's explanations take apart; raises `InputError` where none is trained, and
     where the one that was trained for it is gone: another one's explanations would be taken for its own."""
     backbone = ready_backbone(folder, config)
-    for wanted in _candidates(config):
+    for wanted in config.refined_backbones:
         if wanted == backbone:
             return wanted
         folder.check_files(folder.unit(wanted, "refined", config.all_seeds[0]))
     again = f"guided-refine run CONFIG --out {shlex.quote(str(folder.root))}"
-    if not _candidates(config):
+    if not config.refined_backbones:
         raise InputError(
             f"{folder.root} is a run without the variant 'refined', which explanations take apart; "
             f"add it to 'variants' in the config and run: {again} --update"
@@ -301,16 +301,11 @@ def explained_backbone(folder: RunFolder, config: Config) -> str:
 
 def ready_backbone(folder: RunFolder, config: Config) -> str | None:
     """SASRec if its refined model is trained, else the first backbone whose refined model is, else None."""
-    for backbone in _candidates(config):
+    for backbone in config.refined_backbones:
         unit = folder.unit(backbone, "refined", config.all_seeds[0])
         if (unit / "model.safetensors").exists() and (unit / "config.json").exists():
             return backbone
     return None
-
-
-def _candidates(config: Config) -> list[str]:
-    first = dict.fromkeys(("sasrec", *config.backbones))
-    return [b for b in first if b in config.backbones and "refined" in config.variants_of(b)]
 
 
 def load_model(unit: Path) -> Backbone:

@@ -113,10 +113,8 @@ class Plan:
 
     def refined_unit(self) -> Unit | None:
         """The refined model whose tables are written out: SASRec's where there is one, else the first backbone's."""
-        for kind in ("sasrec", *self.config.backbones):
-            if kind in self.config.backbones and "refined" in self.config.variants_of(kind):
-                return kind, "refined", self.config.all_seeds[0]
-        return None
+        kinds = self.config.refined_backbones
+        return (kinds[0], "refined", self.config.all_seeds[0]) if kinds else None
 
     # ---------------------------------------------------------------- files from outside
 

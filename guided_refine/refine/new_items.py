@@ -78,16 +78,17 @@ def add_items(
 
 
 def _refined_unit(folder: RunFolder, config: Config) -> Path:
-    """SASRec's refined model where the run has it, else the first backbone's: the one of `refined_items.parquet`."""
-    for kind in ("sasrec", *config.backbones):
-        if kind in config.backbones and "refined" in config.variants_of(kind):
-            unit = folder.unit(kind, "refined", config.all_seeds[0])
-            if (unit / "config.json").exists():
-                return unit
-    raise InputError(
-        f"{folder.root} has no trained refined model; ask for the variant 'refined' and finish it with: "
-        f"guided-refine run CONFIG --out {shlex.quote(str(folder.root))}"
-    )
+    """The model of `refined_items.parquet`: another backbone's vectors would not lie beside those."""
+    again = f"guided-refine run CONFIG --out {shlex.quote(str(folder.root))}"
+    if not config.refined_backbones:
+        raise InputError(
+            f"{folder.root} has no refined model; add 'refined' to 'variants' in the config and run: {again} --update"
+        )
+    kind = config.refined_backbones[0]
+    unit = folder.unit(kind, "refined", config.all_seeds[0])
+    if not (unit / "config.json").exists():
+        raise InputError(f"{folder.root} has no trained refined model of {kind} yet; finish it with: {again}")
+    return unit
 
 
 def _described(items: pd.DataFrame | Path | str, dataset: Dataset, config: Config) -> pd.DataFrame:

@@ -162,7 +162,19 @@ def test_a_run_without_a_refined_model_says_so(run: RunFolder, twins: pd.DataFra
     other = tmp_path / "run"
     shutil.copytree(run.root, other)
     shutil.rmtree(other / "backbones")
-    with pytest.raises(InputError, match="has no trained refined model"):
+    with pytest.raises(InputError, match="has no trained refined model of sasrec yet; finish it with"):
         add_items(other, twins)
     with pytest.raises(InputError, match="is not a run folder"):
         add_items(tmp_path, twins)
+
+
+def test_another_backbones_vectors_are_no_substitute(
+    run: RunFolder, twins: pd.DataFrame, tmp_path: Path
+) -> None:
+    """`refined_items.parquet` is of SASRec where the run asks for it; new rows must lie in the same space."""
+    other = RunFolder(tmp_path / "run")
+    shutil.copytree(run.root, other.root)
+    shutil.rmtree(other.unit("sasrec", "refined", 3))
+    assert (other.unit("gru4rec", "refined", 3) / "config.json").exists()
+    with pytest.raises(InputError, match="no trained refined model of sasrec yet"):
+        add_items(other.root, twins)
