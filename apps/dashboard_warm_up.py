@@ -47,7 +47,7 @@ def warm_up() -> None:
     spinners.addFilter(lambda record: record.threadName != THREAD)
     for step in (_first_page, _model):
         _try(step)
-    for step in (_items, _cases, _comparison):
+    for step in (_items, _cases, _comparison, _encoder):
         VISITORS.wait_until_calm()
         _try(step)
 
@@ -107,3 +107,15 @@ def _comparison() -> None:
     metric = known[compare.usual(known)]
     compare.table(runs, metric)
     compare.differences(runs[0], runs[1], metric)
+
+
+def _encoder() -> None:
+    """The first view through the encoder takes seconds: what computes it is compiled then, once."""
+    folder = data.run_folder()
+    if not data.has_refined(folder):
+        return
+    explainer = data.explainer_of(folder)
+    person = Person.known(explainer, explainer.dataset.user_ids[0])
+    answer = answers.answer_of(folder, person, answers.usual_length(explainer))
+    if answer["events"]:
+        answers.encoded_of(folder, person, answer["recommendations"][0]["item_id"])

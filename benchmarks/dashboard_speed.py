@@ -5,7 +5,8 @@
 
 Makes a run of real files with invented scores (once; a few minutes), serves it with `guided-refine app`, and drives
 Debian's Chromium. An interaction lasts from the key or click to the last change that it makes in the page; where Streamlit
-waits before it sends a value (sliders: 0.2 s) that is counted. Peak memory is the server's, libraries included.
+waits before it sends a value (sliders: 0.2 s) that is counted. Peak memory is the server's, libraries included. After the
+first list 15 seconds go by without a click.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from guided_refine.files import write_json  # noqa: E402
 from guided_refine.machine import machine  # noqa: E402
 
 FIRST_PAGE_S, INTERACTION_MS, MEMORY_GIB = 3.0, 300.0, 1.5
+#: Somebody looks at the first list before asking for more; what is read ahead is read while nobody clicks.
+READS_S = 15.0
 
 #: Streamlit says when its script runs; the page is still once nothing but that sign has changed for a while.
 WATCH = """
@@ -122,6 +125,20 @@ def interactions(driver: Driver, users: int, repeat: int) -> dict[str, list[floa
     again("a slider of taste", slide)
     again("wishes or tastes", lambda n: press(driver, "taste" if n % 2 else "wishes"))
 
+    someone = rng.permutation(users)
+
+    def encoded(n: int) -> None:
+        """Answers are kept, so each is asked for once: ten items of one user, then of another."""
+        if n % 10 == 0:
+            press(driver, "through the encoder")
+        else:
+            driver.type_and_enter(labelled("One item in full"), f"{n % 10 + 1}.")
+
+    found["through the encoder"] = []
+    for n in range(repeat):
+        if n % 10 == 0:
+            driver.timed(lambda n=n: driver.type_and_enter(labelled("User"), f"u{someone[n]}"))
+        found["through the encoder"].append(driver.timed(lambda n=n: encoded(n)))
     go_to(driver, "Items")
     again(
         "a search", lambda n: driver.type_and_enter(labelled("Search"), f"film {int(rng.integers(10, 99))}")
@@ -242,6 +259,7 @@ def measure(run: Path, users: int, repeat: int) -> dict[str, Any]:
             openings = [opening(page, address) for _ in range(2)]
             driver = Driver(page)
             opened = go_to(driver, "Recommendations") / 1000
+            time.sleep(READS_S)
             found = interactions(driver, users, repeat)
             return {
                 "machine": machine(),

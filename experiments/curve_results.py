@@ -2,7 +2,8 @@
 
 python experiments/curve_results.py RUN OUT experiments/guided/results --name office_curve
 
-RUN and OUT as there. Writes NAME.json, of which `tables.py` makes a table of docs/results.md, and NAME.png.
+RUN and OUT as there. Writes NAME.json, of which `tables.py` makes a table of docs/results.md, NAME.png, and
+NAME_deciles.png: the gain by how often the item to predict occurs in training.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from attribute_curve import ABOUT, DONE
 
-from guided_refine.data.dataset import load_dataset
+from guided_refine.data.dataset import Dataset, load_dataset
 from guided_refine.evaluation.rows import compare
 from guided_refine.files import read_json, read_parquet, write_json
 from guided_refine.reporting.palette import BLACK, BLUE, GREY, ORANGE, PINK, VERMILION
+from guided_refine.reporting.plots import plot_deciles
 from guided_refine.reporting.style import label, new_figure, save, styled
 from guided_refine.runfolder import RunFolder
 from guided_refine.scoring.propose import propose_attributes
@@ -34,14 +37,8 @@ KINDS = {
 LINES = ("topics", "words")
 
 
-def kept(run: Path, out: Path, ours: str) -> dict[str, Any]:
+def kept(dataset: Dataset, out: Path, ours: str) -> dict[str, Any]:
     """All that a table or a picture needs; `ours` is the table that is held against all others."""
-    folder = RunFolder(run)
-    config = folder.config()
-    data = config.data
-    dataset = load_dataset(
-        folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
-    )
     per_user = read_parquet(out / "per_user.parquet")
     cells = {path.parent: read_json(path) for path in sorted((out / "units").glob(f"*/*/seed*/{DONE}"))}
     rows = [
@@ -121,6 +118,20 @@ def draw(found: dict[str, Any], path: Path) -> Path:
     return save(figure, path)
 
 
+def draw_deciles(dataset: Dataset, out: Path, ours: str, path: Path) -> None:
+    """Gain over the base by popularity of the target, `ours` beside its shuffled control, as a run's report has it."""
+    names = {"base": "base", ours: "refined", f"{ours}-shuffled": "shuffled"}
+    per_user = read_parquet(out / "per_user.parquet")
+    per_user = per_user[per_user["variant"].isin(names)].assign(
+        variant=lambda rows: rows["variant"].map(names)
+    )
+    users, targets = dataset.targets("test")
+    counts = dataset.train_counts()[targets - 1]
+    plot_deciles(
+        per_user, pd.Series(counts, index=np.asarray(dataset.user_ids, dtype=object)[users]), "ndcg@10", path
+    )
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -131,7 +142,13 @@ if __name__ == "__main__":
     parser.add_argument("--name", required=True)
     parser.add_argument("--ours", default="topics-64", help="held against all others")
     args = parser.parse_args()
-    found = kept(args.run, args.out, args.ours)
+    folder = RunFolder(args.run)
+    data = folder.config().data
+    dataset = load_dataset(
+        folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
+    )
+    found = kept(dataset, args.out, args.ours)
     write_json(args.results / f"{args.name}.json", found)
     draw(found, args.results / f"{args.name}.png")
+    draw_deciles(dataset, args.out, args.ours, args.results / f"{args.name}_deciles.png")
     print(f"{args.results / args.name}.json: {len(found['rows'])} rows")

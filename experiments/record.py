@@ -2,7 +2,8 @@
 
 python experiments/record.py runs/games experiments/guided/results
 
-writes games.json and games.png (gains with intervals) into the folder; both are small enough to commit.
+writes games.json, games.png (gains with intervals) and games_deciles.png (gain by popularity of the target) into the folder;
+all are small enough to commit.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ write_json(
         "stages": {name: {k: entry.get(k) for k in kept} for name, entry in stages.items()},
     },
 )
-picture = folder.root / "plots" / "gains.png"
-if picture.exists():
-    shutil.copyfile(picture, args.out / f"{config.name}.png")
+for name, suffix in (("gains", ""), ("deciles", "_deciles")):
+    picture = folder.root / "plots" / f"{name}.png"
+    if picture.exists():
+        shutil.copyfile(picture, args.out / f"{config.name}{suffix}.png")
 print(f"{args.out / config.name}.json: {len(read_json(folder.metrics))} rows")

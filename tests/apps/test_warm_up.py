@@ -43,11 +43,15 @@ def test_the_first_pages_find_what_was_read(
     monkeypatch.setattr("guided_refine.explain.explainer.Explainer.open", nothing_more)
     monkeypatch.setattr("guided_refine.explain.text.explanation", nothing_more)
     monkeypatch.setattr("guided_refine.explain.cases.study.study", nothing_more)
+    monkeypatch.setattr("guided_refine.explain.encoder_answer.encoder_answer", nothing_more)
     monkeypatch.setattr("guided_refine.reporting.claims.headline", nothing_more)
     for name in ("overview", "recommendations", "items", "cases"):
         app = page(finished.root, name, monkeypatch)
         assert not app.exception and not app.error, name
         assert name == "cases" or tables_of(app)
+        if name == "recommendations":
+            app.segmented_control(key="item view").set_value("through the encoder").run()
+            assert not app.exception and not app.error
 
 
 @pytest.mark.parametrize("until", [None, "data", "refined"])
