@@ -39,6 +39,8 @@ from guided_refine.machine import machine  # noqa: E402
 FIRST_PAGE_S, INTERACTION_MS, MEMORY_GIB = 3.0, 300.0, 1.5
 #: Somebody looks at the first list before asking for more; what is read ahead is read while nobody clicks.
 READS_S = 15.0
+#: So many recommendations the made run shows a user.
+SHOWN = 5
 
 #: Streamlit says when its script runs; the page is still once nothing but that sign has changed for a while.
 WATCH = """
@@ -93,6 +95,13 @@ class Driver:
         self.page.write(text)
         self.page.press("Enter")
 
+    def choose(self, element: str, text: str) -> None:
+        """Pick the one entry of a list that has this text in it."""
+        self.focus(element)
+        self.page.write(text)
+        self.page.wait("document.querySelectorAll('[role=option]').length === 1")
+        self.page.press("Enter")
+
 
 def labelled(label: str, kind: str = "input") -> str:
     """The field under a label that begins so."""
@@ -128,15 +137,15 @@ def interactions(driver: Driver, users: int, repeat: int) -> dict[str, list[floa
     someone = rng.permutation(users)
 
     def encoded(n: int) -> None:
-        """Answers are kept, so each is asked for once: ten items of one user, then of another."""
-        if n % 10 == 0:
+        """Answers are kept, so each is asked for once: the items of one user, then of another."""
+        if n % SHOWN == 0:
             press(driver, "through the encoder")
         else:
-            driver.type_and_enter(labelled("One item in full"), f"{n % 10 + 1}.")
+            driver.choose(labelled("One item in full"), f"{n % SHOWN + 1}. ")
 
     found["through the encoder"] = []
     for n in range(repeat):
-        if n % 10 == 0:
+        if n % SHOWN == 0:
             driver.timed(lambda n=n: driver.type_and_enter(labelled("User"), f"u{someone[n]}"))
         found["through the encoder"].append(driver.timed(lambda n=n: encoded(n)))
     go_to(driver, "Items")

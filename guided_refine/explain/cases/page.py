@@ -61,7 +61,7 @@ def case_page(case: Mapping[str, Any]) -> str:
         *(f"<dt>{text(name)}</dt><dd>{text(meaning)}</dd>" for name, meaning in GLOSSARY),
         "</dl>",
     ]
-    page = document(f"Why these items for {text(clip(case['user'], TITLE))}?", body)
+    page = document(f"Why these items for user {text(clip(case['user'], TITLE))}?", body)
     size = len(page.encode("utf-8"))
     if size >= LIMIT:
         raise InputError(

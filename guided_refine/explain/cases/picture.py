@@ -50,7 +50,7 @@ def case_picture(case: Mapping[str, Any]) -> bytes:
     ]
     figure, axes = new_figure(4, 2, (WIDTH, sum(heights) + 0.7), height_ratios=heights)
     figure.suptitle(
-        clip(f"Why these items for {case['user']}?", 90), fontsize=14, x=0.01, ha="left", weight="bold"
+        clip(f"Why these items for user {case['user']}?", 90), fontsize=14, x=0.01, ha="left", weight="bold"
     )
     _text(axes[0][0], f"History: the last {len(case['history'])} of {case['events']} events", _history(case))
     _bars(axes[0][1], [(clip(r["label"], 30), r["score"], FOR) for r in profile], "{:.2f}")

@@ -21,7 +21,7 @@ def case_markdown(case: Mapping[str, Any]) -> str:
     """The case as Markdown text."""
     model = case["model"]
     lines = [
-        f"# Why these items for {mark(clip(case['user'], TITLE))}?",
+        f"# Why these items for user {mark(clip(case['user'], TITLE))}?",
         "",
         f"Data: {mark(case['dataset'])}. Ranked by {label(model['backbone'])} with the attributes built in; "
         f"attributes scored by {mark(model['scorer'])} ({mark(model['source'])}).",
