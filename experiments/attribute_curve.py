@@ -10,6 +10,7 @@ is never trained again, a killed one goes on after its last epoch. Tables:
     topics-N            free vectors plus a trained map of N topics' weights, those that `attributes propose --count N` names
     topics-N-shuffled   the same, every item with another one's weights
     topics-N-trained    the same number of columns, random at the start and trained: more parameters and no text
+    topics-N-lent       topics-N once it is trained, items without training interactions in the place of like ones
     columns-N           PCA of the base's vectors and N topics' weights in the place of the other columns
     words-N             free vectors plus a map of N singular vectors of word counts, which have no names
 
@@ -39,10 +40,11 @@ from guided_refine.backbones.tables import IdTable, ItemTable
 from guided_refine.backbones.training import torch_threads
 from guided_refine.config import Config
 from guided_refine.data.dataset import Dataset, load_dataset
-from guided_refine.evaluation.rows import collect, evaluate_unit, write_fit
+from guided_refine.evaluation.rows import collect, evaluate_unit, read_fit, write_fit
 from guided_refine.files import read_json, write_json
 from guided_refine.machine import machine
 from guided_refine.progress import Progress
+from guided_refine.refine.cold import lend_to_cold
 from guided_refine.refine.pca import fit_pca
 from guided_refine.refine.summed_table import START_STD, SummedTable, directions
 from guided_refine.refine.table import RefinedTable, guided_scale
@@ -51,6 +53,7 @@ from guided_refine.runfolder import RunFolder
 from guided_refine.scoring.propose import propose_attributes
 
 DONE, ABOUT = "cell.json", "about.json"
+LENT = "-lent"
 TABLES = [
     "base",
     *(f"topics-{n}" for n in (4, 16, 32, 64)),
@@ -87,8 +90,10 @@ def build(
     out: Path,
     known: dict[str, torch.Tensor],
 ) -> Backbone:
-    """The unfitted model of a cell; `known` keeps columns that another cell made."""
+    """The unfitted model of a cell, of a lent table the fitted one; `known` keeps columns that another cell made."""
     width, start = config.train.width, derived_seed(seed, ITEM_TABLE)
+    if table.endswith(LENT):
+        return Backbone.load(out / "units" / kind / table.removesuffix(LENT) / f"seed{seed}")
     if table == "base":
         return Backbone.new(kind, dataset, config.train, seed=seed)
     source, number, *changed = table.split("-")
@@ -130,7 +135,12 @@ def do_cell(
 ) -> None:
     """Train and test one cell; what says that it is done is written last."""
     progress.about("/".join(str(value) for value in head.values()))
-    fit = model.fit(dataset, checkpoint=folder / "checkpoint", progress=progress)
+    if head["variant"].endswith(LENT):
+        trained = folder.parents[1] / head["variant"].removesuffix(LENT) / folder.name
+        fit = read_fit(trained)
+        lend_to_cold(model, dataset.train_counts())
+    else:
+        fit = model.fit(dataset, checkpoint=folder / "checkpoint", progress=progress)
     model.save(folder)
     write_fit(fit, folder)
     evaluate_unit(model, fit, dataset, folder, **head, ks=config.evaluate.ks)
@@ -171,6 +181,10 @@ if __name__ == "__main__":
     )
     if {t for t in args.tables if t.startswith("columns")} and "base" not in args.tables:
         raise SystemExit("columns-N start from the base's vectors: name base among the tables, too")
+    for table in args.tables:
+        before = args.tables[: args.tables.index(table)]
+        if table.endswith(LENT) and table.removesuffix(LENT) not in before:
+            raise SystemExit(f"{table} is {table.removesuffix(LENT)} with a change: name that before it")
     progress, known = Progress(), {}
     for seed in args.seeds:
         for kind in args.backbones:

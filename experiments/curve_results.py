@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from attribute_curve import ABOUT, DONE
+from attribute_curve import ABOUT, DONE, LENT
 
 from guided_refine.data.dataset import Dataset, load_dataset
 from guided_refine.evaluation.rows import compare
 from guided_refine.files import read_json, read_parquet, write_json
-from guided_refine.reporting.palette import BLACK, BLUE, GREY, ORANGE, PINK, VERMILION
+from guided_refine.reporting.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SKY, VERMILION
 from guided_refine.reporting.plots import plot_deciles
 from guided_refine.reporting.style import label, new_figure, save, styled
 from guided_refine.runfolder import RunFolder
@@ -32,6 +32,8 @@ KINDS = {
     "words": (ORANGE, "word counts' directions, added"),
     "shuffled": (VERMILION, "topics of other items, added"),
     "trained": (PINK, "as many trained columns, added"),
+    "topics-lent": (SKY, "topics, and cold items lent"),
+    "words-lent": (GREEN, "word counts' directions, and cold items lent"),
     "columns": (BLACK, "topics in the place of columns"),
 }
 LINES = ("topics", "words")
@@ -89,6 +91,12 @@ def draw(found: dict[str, Any], path: Path) -> Path:
         for row in own.to_dict("records"):
             source, number, *changed = row["variant"].split("-")
             kind = changed[0] if changed else source
+            if row["variant"].endswith(LENT):
+                if (
+                    len(changed) > 1
+                ):  # what shuffled scores lend moves nothing, and would hide what stands below it
+                    continue
+                kind = f"{source}-lent"
             color, name = KINDS[kind]
             # What has as many columns stands beside each other.
             place = int(number) * 1.07 ** list(KINDS).index(kind)
@@ -120,7 +128,8 @@ def draw(found: dict[str, Any], path: Path) -> Path:
 
 def draw_deciles(dataset: Dataset, out: Path, ours: str, path: Path) -> None:
     """Gain over the base by popularity of the target, `ours` beside its shuffled control, as a run's report has it."""
-    names = {"base": "base", ours: "refined", f"{ours}-shuffled": "shuffled"}
+    lent = LENT if ours.endswith(LENT) else ""
+    names = {"base": "base", ours: "refined", f"{ours.removesuffix(lent)}-shuffled{lent}": "shuffled"}
     per_user = read_parquet(out / "per_user.parquet")
     per_user = per_user[per_user["variant"].isin(names)].assign(
         variant=lambda rows: rows["variant"].map(names)

@@ -6,7 +6,7 @@ RUN is a run folder with a trained base (`guided-refine train CONFIG --out RUN`)
 
     FUSION  columns    PCA of the base and NUMBER frozen columns, as `refined` has them
             sum        free vectors of full width plus a trained linear map of NUMBER columns
-            gated-K    the same, an item's free vector times n / (n + K) for n training interactions
+            gated-K    the same, an item's free vector times n / (n + K) for n training interactions; none where n is 0
             dropped-P  the same, in training a share P of the items is without its free vector, drawn at each look
     SOURCE  words      singular vectors of the texts' word counts
             topics     non-negative topics of the word counts
@@ -119,7 +119,7 @@ def table_of(
         how, _, amount = fusion.partition("-")
         counts = torch.from_numpy(dataset.train_counts()).float()[:, None]
         if how == "gated":
-            return TrustedTable(table, counts / (counts + float(amount)), 0.0)
+            return TrustedTable(table, counts / (counts + float(amount)).clamp(min=1), 0.0)
         return TrustedTable(table, torch.ones_like(counts), float(amount)) if how == "dropped" else table
     vectors = base.item_vectors()
     reduced = torch.from_numpy(fit_pca(vectors, width - guided.shape[1]).apply(vectors))

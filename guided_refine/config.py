@@ -204,6 +204,10 @@ class RefineConfig(_Section):
     start: Literal["warm", "fresh"] = Field(
         "warm", description="free columns start from the base's vectors, or anew as the base did"
     )
+    cold_items: Literal["own", "borrowed"] = Field(
+        "own",
+        description="after training, items without training interactions keep their free columns or borrow like items'",
+    )
     width: int | None = Field(None, ge=2, description="width of refined embeddings; default: the base's")
     scale: float = Field(
         1.0, gt=0, description="standard deviation of guided columns relative to the PCA columns"

@@ -12,7 +12,7 @@ from guided_refine.backbones.histories import Histories
 from guided_refine.backbones.tables import ItemTable, UserTerm
 from guided_refine.config import TrainConfig
 from guided_refine.errors import InputError
-from guided_refine.files import atomic_path, read_json, write_json
+from guided_refine.files import atomic_path, read_json, sha256_file, write_json
 
 if TYPE_CHECKING:
     from guided_refine.backbones.backbone import Backbone
@@ -43,6 +43,7 @@ def save_backbone(backbone: Backbone, folder: Path) -> None:
             "user_ids": backbone.user_ids,
             "id_types": backbone.id_types,
             "cut_off": backbone.cut_off,
+            "weights_sha256": sha256_file(folder / WEIGHTS),
         },
     )
 
@@ -65,6 +66,12 @@ def load_backbone(folder: Path) -> Backbone:
     if config["format"] > FORMAT:
         raise InputError(f"{folder} was written by a newer guided-refine; update guided-refine to read it")
     try:
+        # Absent in what earlier versions wrote. One bit is enough to recommend other items without a word.
+        if config.get("weights_sha256") not in (None, sha256_file(folder / WEIGHTS)):
+            raise InputError(
+                f"{folder / WEIGHTS} is damaged: it is not the file that {CONFIG} was written with; delete {folder} and run "
+                "again"
+            )
         tensors = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise InputError(

@@ -327,6 +327,7 @@ def load_model(unit: Path) -> Backbone:
 def base_top(explainer: Explainer, user: str, k: int) -> pd.DataFrame | None:
     """What the base of the same backbone recommends: item_id, title, rank, score; None where it is not trained."""
     unit = explainer.folder.unit(explainer.backbone, "base", explainer.config.all_seeds[0])
+    explainer.folder.check_files(unit)
     if not (unit / "config.json").exists():
         return None
     top = load_model(unit).recommend([user], k=k, dataset=explainer.dataset, part="test")

@@ -180,7 +180,8 @@ class WhatIf:
     def smallest_together(self, item: int, k: int, *, out: bool = False) -> Change | None:
         """The smallest change found when all attributes may move, within [0, 1]; None where none does it.
 
-        The smallest for a fixed choice of the rivals to pass; the choice is improved step by step, not searched through.
+        The smallest for a fixed choice of the rivals to pass; the choice is improved step by step, so a shorter one is not
+        ruled out (`reach_together`).
         """
         race = self._race(item, k, out)
         shift = reach_together(race, self._lowest - self.now, self._highest - self.now)

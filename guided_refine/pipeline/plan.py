@@ -277,7 +277,7 @@ class Plan:
     def _refine_inputs(self) -> dict[str, Any]:
         """How scores join the vectors; what there was no choice of before is left out where it is as it was."""
         found = self.config.refine.model_dump(mode="json")
-        usual = {"fuse": "columns", "start": "warm", "users": True}
+        usual = {"fuse": "columns", "start": "warm", "users": True, "cold_items": "own"}
         return {key: value for key, value in found.items() if key not in usual or value != usual[key]}
 
     @functools.cached_property

@@ -61,6 +61,7 @@ def load_unit(plan: Plan, unit: Unit) -> Backbone:
 def train_unit(plan: Plan, dataset: Dataset, unit: Unit, progress: Progress) -> list[Path]:
     """Train one model and write its folder; returns the files. Of several launched processes the first one writes."""
     from guided_refine.evaluation.rows import write_fit
+    from guided_refine.refine.cold import lend_to_cold
     from guided_refine.refine.variants import build_base, build_variant
 
     kind, variant, seed = unit
@@ -83,6 +84,8 @@ def train_unit(plan: Plan, dataset: Dataset, unit: Unit, progress: Progress) -> 
     fit = model.fit(dataset, checkpoint=folder / CHECKPOINT, progress=progress, logs=logs)
     if not launched().first:
         return []
+    if variant != "base" and plan.config.refine.cold_items == "borrowed":
+        lend_to_cold(model, dataset.train_counts())
     model.save(folder)
     return [folder / "model.safetensors", folder / "config.json", *write_fit(fit, folder)]
 

@@ -102,12 +102,12 @@ def _described(items: pd.DataFrame | Path | str, dataset: Dataset, config: Confi
         raise InputError("the new items are empty; there is nothing to add")
     columns = text_columns(dataset.items, config.data.text_columns)
     new = raw.catalog.frame()
-    for column in columns:
-        if column not in new and column not in frame:
-            raise InputError(
-                f"the new items have no column '{column}', which is part of every text of this run; "
-                "add it, empty where nothing is known"
-            )
+    if missing := [f"'{column}'" for column in columns if column not in new and column not in frame]:
+        one = len(missing) == 1
+        raise InputError(
+            f"the new items have no column{'' if one else 's'} {', '.join(missing)}, which {'is' if one else 'are'} part of "
+            f"every text of this run; add {'it' if one else 'them'}, empty where nothing is known"
+        )
     new = new.reindex(columns=["item_id", "title", *columns], fill_value="")
     new["text"] = item_texts(new, columns)
     known = set(dataset.item_ids)

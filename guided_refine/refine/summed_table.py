@@ -63,6 +63,12 @@ class SummedTable(GuidedTable):
         mapped = columns[..., -self.attributes :] @ self.adapter
         return mapped if self.free is None else columns[..., : self.width] + mapped
 
+    @torch.no_grad()
+    def put_free(self, rows: Tensor, free: Tensor) -> None:
+        """Free vectors; there must be some."""
+        assert self.free is not None, "a table without free vectors has none to put"
+        self.free[rows] = free
+
     def with_items(self, free: Tensor, guided: Tensor) -> SummedTable:
         """This table with further items behind its own."""
         own = None if self.free is None else torch.cat([self.free.detach(), free])

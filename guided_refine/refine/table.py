@@ -41,6 +41,10 @@ class GuidedTable(ItemTable):
         """The vectors (..., width) of items with these columns (..., free + attributes)."""
 
     @abstractmethod
+    def put_free(self, rows: Tensor, free: Tensor) -> None:
+        """Put free columns (rows, free) in the place of those of some rows; nothing trains by it."""
+
+    @abstractmethod
     def with_items(self, free: Tensor, guided: Tensor) -> GuidedTable:
         """This table with further items behind its own: `free` (new, free), `guided` (new, attributes), scaled."""
 
@@ -80,6 +84,11 @@ class RefinedTable(GuidedTable):
     def folded(self, columns: Tensor) -> Tensor:
         """The columns themselves."""
         return columns
+
+    @torch.no_grad()
+    def put_free(self, rows: Tensor, free: Tensor) -> None:
+        """Columns of the reduced base."""
+        self.reduced[rows] = free
 
     def with_items(self, free: Tensor, guided: Tensor) -> RefinedTable:
         """This table with further items behind its own."""

@@ -187,7 +187,16 @@ def test_damaged_files_are_said(fitted: Backbone, tmp_path: Path) -> None:
     weights = tmp_path / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-50])
-    with pytest.raises(InputError, match="missing or damaged"):
+    with pytest.raises(InputError, match=r"model\.safetensors is damaged"):
+        Backbone.load(tmp_path)
+    # One bit of the last weight, which is a number before and after.
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(
+        InputError, match=r"is damaged: it is not the file that config\.json was written with"
+    ):
+        Backbone.load(tmp_path)
+    weights.unlink()
+    with pytest.raises(InputError, match=r"model\.safetensors is missing or damaged"):
         Backbone.load(tmp_path)
     weights.write_bytes(whole)
     config = json.loads((tmp_path / "config.json").read_text())

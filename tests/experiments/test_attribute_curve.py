@@ -33,18 +33,26 @@ def test_a_finished_cell_is_never_trained_again_and_the_results_are_its_own(tmp_
     words = ["apple pie", "steel hammer", "cotton shirt", "garden rose", "paper folder", "silver ring"]
     frame["text"] = [words[n % len(words)] for n in range(len(frame))]
     frame.to_parquet(items)
-    tables = ["base", "topics-2", "topics-2-shuffled", "topics-2-trained", "columns-2", "words-2"]
+    tables = [
+        "base",
+        "topics-2",
+        "topics-2-shuffled",
+        "topics-2-trained",
+        "columns-2",
+        "words-2",
+        "topics-2-lent",
+    ]
     command = (run.root, "--out", tmp_path / "out", "--seeds", 1, 2, "--tables", *tables)
     first = call("attribute_curve.py", *command)
-    assert first.count("validation") == 12
+    assert first.count("validation") == 14
     cells = sorted((tmp_path / "out" / "units" / "sasrec").glob("*/seed*/model.safetensors"))
     made = [cell.stat().st_mtime_ns for cell in cells]
     (cells[0].parent / "cell.json").unlink()
     assert call("attribute_curve.py", *command).count("validation") == 1
     again = [cell.stat().st_mtime_ns for cell in cells]
-    assert [a == b for a, b in zip(made, again, strict=True)] == [False] + [True] * 11
+    assert [a == b for a, b in zip(made, again, strict=True)] == [False] + [True] * 13
     rows = pd.DataFrame(json.loads((tmp_path / "out" / "metrics.json").read_text()))
-    assert sorted(rows["variant"].unique()) == sorted(tables) and len(rows) == 12
+    assert sorted(rows["variant"].unique()) == sorted(tables) and len(rows) == 14
     changes = json.loads((tmp_path / "out" / "differences.json").read_text())
     assert {tuple(row["seeds"]) for row in changes} == {(1, 2)}
 
@@ -54,6 +62,6 @@ def test_a_finished_cell_is_never_trained_again_and_the_results_are_its_own(tmp_
     call("curve_results.py", run.root, tmp_path / "out", tmp_path, "--name", "kept", "--ours", "topics-2")
     kept = json.loads((tmp_path / "kept.json").read_text())
     assert kept["command"].endswith("--seeds 1 2 --tables " + " ".join(tables))
-    assert len(kept["rows"]) == 12 and kept["refined"] == "topics-2" and len(kept["topics"]["2"]) == 2
+    assert len(kept["rows"]) == 14 and kept["refined"] == "topics-2" and len(kept["topics"]["2"]) == 2
     assert {row["against"] for row in kept["refined_against"]} == set(tables) - {"base", "topics-2"}
     assert (tmp_path / "kept.png").stat().st_size > 5000

@@ -18,6 +18,7 @@ from guided_refine.errors import InputError
 from guided_refine.explain.contributions import Contributions
 from guided_refine.explain.explainer import Explainer, base_top, percentile
 from guided_refine.explain.export import case_study
+from guided_refine.files import read_json, sha256_file, write_json
 from guided_refine.refine.table import RefinedTable
 from guided_refine.runfolder import RunFolder
 
@@ -131,6 +132,8 @@ def test_weights_that_are_no_numbers_are_named(either: RunFolder, tmp_path: Path
     name = next(name for name in weights if name.endswith(("free", "weight")))
     weights[name].view(-1)[0] = float("nan")
     save_file(weights, file)
+    about = read_json(file.with_name("config.json"))
+    write_json(file.with_name("config.json"), about | {"weights_sha256": sha256_file(file)})
     with pytest.raises(InputError, match=r"model\.safetensors holds weights that are not finite"):
         case_study(Explainer.open(copied.root), "u1", encoder=False)
 
@@ -240,3 +243,14 @@ def test_the_command_that_finishes_a_run_can_be_copied(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         check_run(folder.root)
     assert command in str(caught.value)
+
+
+def test_a_base_that_is_gone_was_not_never_trained(finished: RunFolder, tmp_path: Path) -> None:
+    copied = RunFolder(tmp_path / "run")
+    shutil.copytree(finished.root, copied.root)
+    unit = copied.unit("sasrec", "base", 0)
+    copied.record("sasrec/base/seed0", "x", [unit / "model.safetensors", unit / "config.json"], 0, None)
+    shutil.rmtree(unit)
+    for ask in (lambda e: case_study(e, "u1", encoder=False), lambda e: base_top(e, "u1", 5)):
+        with pytest.raises(InputError, match="is missing, but sasrec/base/seed0 wrote it"):
+            ask(Explainer.open(copied.root))

@@ -100,3 +100,42 @@ def test_together_does_it_within_its_bounds_and_never_further_than_alone(
     assert (shift >= lowest - 1e-6).all() and (shift <= highest + 1e-6).all()
     for other in alone:
         assert np.linalg.norm(shift / found.unit) <= np.linalg.norm(other / found.unit) + 1e-9
+
+
+def test_together_misses_little_of_what_a_fine_grid_finds() -> None:
+    """Random races of three attributes, their twelve rivals pulling any way; the grid has 29,791 points in the bounds."""
+    lowest, highest = np.full(3, -0.8), np.full(3, 1.5)
+    axis = np.linspace(0, 1, 31)
+    points = lowest + np.stack(np.meshgrid(axis, axis, axis), axis=-1).reshape(-1, 3) * (highest - lowest)
+    missed, ratios = 0, []
+    for seed in range(600):
+        found = race(seed, k=seed % 6 + 1, out=seed % 2 == 0)
+        good = found.enough((found.lead[:, None] + found.slope @ points.T > 0).sum(axis=0))
+        if found.done(np.zeros(3)) or not good.any():
+            continue
+        shift = reach_together(found, lowest, highest)
+        if shift is None:
+            missed += 1
+            continue
+        best = np.linalg.norm(points[good] / found.unit, axis=1).min()
+        ratios.append(np.linalg.norm(shift / found.unit) / best)
+    assert missed <= 4 and len(ratios) > 140
+    assert np.quantile(ratios, 0.95) < 1.02
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10_000), st.integers(1, 6), st.booleans())
+def test_rivals_who_cannot_matter_change_nothing(seed: int, k: int, out: bool) -> None:
+    """Some far ahead and some far behind, wherever the taste goes: they only take places."""
+    few = race(seed, k, out)
+    bounds = np.full(3, -0.8), np.full(3, 1.5)
+    ahead, behind = np.full(2, 1e4), np.full(5, -1e4)
+    lead = np.concatenate([ahead, few.lead, behind])
+    slope = np.concatenate([np.ones((2, 3)), few.slope, -np.ones((5, 3))])
+    many = Reach(lead, slope, few.unit, k + 2, out)
+    one, other = reach_together(few, *bounds), reach_together(many, *bounds)
+    assert (one is None) == (other is None)
+    if one is not None and other is not None:
+        np.testing.assert_allclose(one, other, atol=1e-9)
+    # With more of them ahead than there are places, nothing brings an item in, and everything keeps it out.
+    assert reach_together(Reach(lead, slope, few.unit, 2, False), *bounds) is None

@@ -15,7 +15,7 @@ from guided_refine.backbones.backbone import Backbone
 from guided_refine.config import Config
 from guided_refine.data.dataset import Dataset
 from guided_refine.errors import InputError
-from guided_refine.refine.extend import NEIGHBOURS, borrowed, extended
+from guided_refine.refine.extend import LENGTH, NEIGHBOURS, borrowed, extended
 from guided_refine.refine.normalise import Normaliser
 from guided_refine.refine.variants import build_base, build_variant
 
@@ -89,29 +89,31 @@ def test_guided_columns_alone_can_be_extended(dataset: Dataset) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 60), st.integers(1, 5), st.integers(0, 1000))
-def test_borrowed_columns_are_as_long_as_the_neighbours_and_point_where_they_do(
-    items: int, kept: int, seed: int
+@given(st.integers(1, 60), st.integers(1, 5), st.integers(0, 1000), st.sampled_from([0.2, LENGTH, 1.0]))
+def test_borrowed_columns_are_as_long_as_asked_and_point_where_the_neighbours_do(
+    items: int, kept: int, seed: int, length: float
 ) -> None:
     draw = np.random.default_rng(seed)
     reduced, guided, new = draw.random((items, kept)), draw.random((items, M)), draw.random((4, M))
-    got = borrowed(reduced, guided, new)
+    got = borrowed(reduced, guided, new, length=length)
     offsets = reduced - reduced.mean(axis=0)
     for row, own in enumerate(new):
         near = np.argsort(((guided - own) ** 2).sum(axis=1), kind="stable")[:NEIGHBOURS]
         offset = got[row] - reduced.mean(axis=0)
-        assert np.linalg.norm(offset) == pytest.approx(np.linalg.norm(offsets[near], axis=1).mean(), abs=1e-5)
+        lengths = np.linalg.norm(offsets[near], axis=1)
+        assert np.linalg.norm(offset) == pytest.approx(length * lengths.mean(), abs=1e-5)
         assert (offsets[near] @ offset).max() >= -1e-6
     # The order in which the catalog lists its items says nothing.
     order = draw.permutation(items)
-    np.testing.assert_allclose(borrowed(reduced[order], guided[order], new), got, atol=1e-4)
+    np.testing.assert_allclose(borrowed(reduced[order], guided[order], new, length=length), got, atol=1e-4)
 
 
 def test_borrowing_reads_near_items_only() -> None:
     guided = np.repeat([[0.0], [100.0]], NEIGHBOURS, axis=0)
     reduced = np.repeat([[1.0], [9.0]], NEIGHBOURS, axis=0)
-    assert borrowed(reduced, guided, np.array([[1.0], [99.0]])).tolist() == [[1.0], [9.0]]
-    assert borrowed(reduced, np.zeros_like(guided), np.zeros((1, 1))).tolist() == [[1.0]]
+    near = borrowed(reduced, guided, np.array([[1.0], [99.0]]), length=1)
+    assert near.tolist() == [[1.0], [9.0]]
+    assert borrowed(reduced, np.zeros_like(guided), np.zeros((1, 1)), length=1).tolist() == [[1.0]]
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,10 @@ def change_sentence(answer: Mapping[str, Any], k: int, attributes: int) -> str:
         )
     if rows:
         best = min(rows, key=lambda row: row["size"])
+        label, size = best["scores"][0]["label"], size_told(best["size"])
         return (
-            f"No score between 0 and 1 was found with which {subject} would {verb} the top {k}: the smallest change, of "
-            f"{best['scores'][0]['label']}, is {size_told(best['size'])} standard deviations over users, beyond any score."
+            f"No score between 0 and 1 was found with which {subject} would {verb} the top {k}: the smallest change of one "
+            f"score alone, of {label}, is {size} standard deviations over users, beyond any score."
         )
     scores = "the one user score" if attributes == 1 else f"the {attributes} user scores"
     return f"No change of {scores} was found with which {subject} would {verb} the top {k}."

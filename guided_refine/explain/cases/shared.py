@@ -54,11 +54,9 @@ class Shared:
         written = _written(unit / "config.json", unit / "model.safetensors")
         kept = self.models.get(variant)
         if kept is None or kept[0] != written:
-            model = None
-            if written:
-                folder.check_files(unit)
-                model = load_model(unit)
-            kept = self.models[variant] = written, model
+            # Also where nothing is there: what the run has trained and is gone is not a model that it never had.
+            folder.check_files(unit)
+            kept = self.models[variant] = written, load_model(unit) if written else None
         return kept[1]
 
     def ranked(self, model: Backbone, user: int) -> Contributions:

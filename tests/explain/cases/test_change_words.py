@@ -55,7 +55,8 @@ def test_what_a_user_reaches_is_told_before_what_nobody_does() -> None:
 def test_where_no_score_does_it_that_is_said() -> None:
     never = ITEM | {"alone": [row("gore", 9.0, users=0, then=None)], "together": None}
     assert change_sentence(never, 5, 9) == (
-        "No score between 0 and 1 was found with which Heat (rank 1) would leave the top 5: the smallest change, of gore, "
+        "No score between 0 and 1 was found with which Heat (rank 1) would leave the top 5: the smallest change of one "
+        "score alone, of gore, "
         "is 9.00 standard deviations over users, beyond any score."
     )
     nothing = ITEM | {"alone": [], "together": None, "wanted": "in"}
