@@ -57,10 +57,13 @@ LENT = "-lent"
 TABLES = [
     "base",
     *(f"topics-{n}" for n in (4, 16, 32, 64)),
+    "topics-64-lent",
     "topics-64-shuffled",
+    "topics-64-shuffled-lent",
     "topics-64-trained",
     "words-64",
     "words-256",
+    "words-256-lent",
 ]
 
 
