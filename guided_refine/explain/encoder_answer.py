@@ -9,7 +9,7 @@ import numpy as np
 
 from guided_refine.explain.cases.words import item_name, item_with_id, parts_told
 from guided_refine.explain.cells import bar, pad
-from guided_refine.explain.encoder_view import BACKGROUND, PastView, past_events, through_encoder
+from guided_refine.explain.encoder_view import PastView, background, past_events, through_encoder
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.trial import rank_correlation
 
@@ -45,7 +45,7 @@ def encoder_answer(explainer: Explainer, user: int, item: int) -> dict[str, Any]
         "rank": int(direct.ranks(explainer.seen(user))[item - 1]),
         "score": float(found.score[0]),
         "background": float(found.background[0]),
-        "taken_away": BACKGROUND,
+        "taken_away": background(explainer),
         "exact": found.exact,
         "attributes": [
             {"name": name, "label": explainer.labels[name], "value": float(value), "direct": float(lift)}

@@ -28,11 +28,9 @@ from guided_refine.refine.users import GuidedUserTerm
 EXACT = 12
 #: How many random orders are drawn, each forwards and backwards, beyond `EXACT` attributes.
 ORDERS = 10
-#: What is known of an attribute that is taken away.
-BACKGROUND = (
-    "an attribute is taken away by putting the catalog's mean in the history's items and the mean over users in the "
-    "user's scores"
-)
+#: What is known of an attribute that is taken away, and what comes on top where users have scores of their own.
+BACKGROUND = "an attribute is taken away by putting the catalog's mean in the history's items"
+AND_USERS = " and the mean over users in the user's scores"
 # Places times width of one batch through the encoder.
 BATCH_ELEMENTS = 1 << 21
 
@@ -69,6 +67,11 @@ class PastView:
     events: np.ndarray
     score: np.ndarray
     values: np.ndarray
+
+
+def background(explainer: Explainer) -> str:
+    """What taking an attribute away means for this run's model, in words."""
+    return BACKGROUND + (AND_USERS if explainer.reads_users else "")
 
 
 def through_encoder(explainer: Explainer, user: int, items: np.ndarray) -> EncoderView:

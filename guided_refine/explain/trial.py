@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from guided_refine.evaluation.statistics import bootstrap_means
-from guided_refine.explain.encoder_view import BACKGROUND, AttributeGame, interactions, shapley_values
+from guided_refine.explain.encoder_view import AttributeGame, background, interactions, shapley_values
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.labels import Link, item_labels, linked_labels
 from guided_refine.explain.trial_metadata import agreement, pulls
@@ -74,7 +74,7 @@ def try_explanations(
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return {
         "sample": {"users": len(rows), "of": explainer.dataset.n_users, "seed": seed},
-        "background": BACKGROUND,
+        "background": background(explainer),
         "exact": bool(columns["exact"].all()),
         "curves": {view: {kind: _held(columns[f"{kind}_{view}"]) for kind in CURVES} for view in VIEWS},
         "agreement": _mean(columns["agreement"]),

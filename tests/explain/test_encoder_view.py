@@ -12,7 +12,7 @@ import torch
 
 from guided_refine.errors import InputError
 from guided_refine.explain import encoder_view
-from guided_refine.explain.encoder_view import AttributeGame, past_events, through_encoder
+from guided_refine.explain.encoder_view import AttributeGame, background, past_events, through_encoder
 from guided_refine.explain.explainer import Explainer
 from guided_refine.runfolder import RunFolder
 
@@ -174,3 +174,8 @@ def test_other_targets_use_the_same_states(explainer: Explainer) -> None:
     turned = game.beside(2 * game.targets[[2, 0]])
     np.testing.assert_allclose(encoder_view.shares(turned), 2 * first[[2, 0]], rtol=1e-4, atol=1e-5)
     assert len(game._known) == runs and game.targets.shape[0] == 3
+
+
+def test_what_is_taken_away_is_what_enters(finished: RunFolder, silent: RunFolder) -> None:
+    assert background(Explainer.open(finished.root)).endswith("and the mean over users in the user's scores")
+    assert background(Explainer.open(silent.root)).endswith("in the history's items")
