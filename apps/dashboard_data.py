@@ -65,7 +65,7 @@ def content(*paths: Path) -> str:
 
 @st.cache_resource(show_spinner=False, max_entries=128)
 def _json(path: str, content: str) -> Any:
-    return read_json(path, made_by="guided-refine run CONFIG --out RUN, as the run itself")
+    return read_json(path, made_by="guided-refine run CONFIG --out RUN")
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)

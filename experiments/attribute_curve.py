@@ -39,7 +39,7 @@ from guided_refine.backbones.randomness import (
 from guided_refine.backbones.tables import IdTable, ItemTable
 from guided_refine.backbones.training import torch_threads
 from guided_refine.config import Config
-from guided_refine.data.dataset import Dataset, load_dataset
+from guided_refine.data.dataset import Dataset, load_as
 from guided_refine.evaluation.rows import collect, evaluate_unit, read_fit, write_fit
 from guided_refine.files import read_json, write_json
 from guided_refine.machine import machine
@@ -178,10 +178,7 @@ if __name__ == "__main__":
     config = Config.model_validate(
         config.model_dump() | {"train": config.train.model_dump() | own, "seeds": args.seeds}
     )
-    data = config.data
-    dataset = load_dataset(
-        folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
-    )
+    dataset = load_as(folder.data, config.data)
     if {t for t in args.tables if t.startswith("columns")} and "base" not in args.tables:
         raise SystemExit("columns-N start from the base's vectors: name base among the tables, too")
     for table in args.tables:

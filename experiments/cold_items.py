@@ -17,7 +17,7 @@ import torch
 
 from guided_refine.backbones.backbone import Backbone
 from guided_refine.backbones.validation import Validation
-from guided_refine.data.dataset import load_dataset
+from guided_refine.data.dataset import load_as
 from guided_refine.files import write_json
 from guided_refine.machine import machine
 from guided_refine.refine.cold import lend_to_cold
@@ -37,10 +37,7 @@ if __name__ == "__main__":
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     folder = RunFolder(args.run)
-    data = folder.config().data
-    dataset = load_dataset(
-        folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
-    )
+    dataset = load_as(folder.data, folder.config().data)
     counts = dataset.train_counts()
     cold = counts[dataset.targets("valid")[1] - 1] == 0
     validation = Validation(dataset, torch.device("cpu"))

@@ -1,6 +1,6 @@
 """Keep what `attribute_curve.py` found, without the models: rows, differences, names of the topics, and a picture.
 
-python experiments/curve_results.py RUN OUT experiments/guided/results --name office_curve
+python experiments/curve_results.py RUN OUT experiments/guided/results --name office_curve --ours topics-64-lent
 
 RUN and OUT as there. Writes NAME.json, of which `tables.py` makes a table of docs/results.md, NAME.png, and
 NAME_deciles.png: the gain by how often the item to predict occurs in training.
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from attribute_curve import ABOUT, DONE, LENT
 
-from guided_refine.data.dataset import Dataset, load_dataset
+from guided_refine.data.dataset import Dataset, load_as
 from guided_refine.evaluation.rows import compare
 from guided_refine.files import read_json, read_parquet, write_json
 from guided_refine.reporting.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SKY, VERMILION
@@ -92,9 +92,8 @@ def draw(found: dict[str, Any], path: Path) -> Path:
             source, number, *changed = row["variant"].split("-")
             kind = changed[0] if changed else source
             if row["variant"].endswith(LENT):
-                if (
-                    len(changed) > 1
-                ):  # what shuffled scores lend moves nothing, and would hide what stands below it
+                # What shuffled scores lend moves nothing, and would hide what stands below it.
+                if len(changed) > 1:
                     continue
                 kind = f"{source}-lent"
             color, name = KINDS[kind]
@@ -152,10 +151,7 @@ if __name__ == "__main__":
     parser.add_argument("--ours", default="topics-64", help="held against all others")
     args = parser.parse_args()
     folder = RunFolder(args.run)
-    data = folder.config().data
-    dataset = load_dataset(
-        folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
-    )
+    dataset = load_as(folder.data, folder.config().data)
     found = kept(dataset, args.out, args.ours)
     write_json(args.results / f"{args.name}.json", found)
     draw(found, args.results / f"{args.name}.png")

@@ -22,7 +22,7 @@ from guided_refine.backbones.training import torch_threads
 from guided_refine.bench.backbones import ndcg_of_vectors, rectools_sizes
 from guided_refine.bench.events import write_events
 from guided_refine.bench.peer import HOW_TO_INSTALL, rectools_python, run_rectools
-from guided_refine.data.dataset import load_dataset
+from guided_refine.data.dataset import load_as
 from guided_refine.files import write_parquet
 from guided_refine.runfolder import RunFolder
 
@@ -39,10 +39,7 @@ if __name__ == "__main__":
         raise SystemExit(HOW_TO_INSTALL)
     folder = RunFolder(args.run)
     config = folder.config()
-    data = config.data
-    dataset = load_dataset(
-        folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
-    )
+    dataset = load_as(folder.data, config.data)
     job = {
         "task": "train",
         "model": "sasrec",

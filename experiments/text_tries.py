@@ -34,7 +34,7 @@ from guided_refine.backbones.randomness import ITEM_TABLE, derived_seed
 from guided_refine.backbones.tables import ItemTable
 from guided_refine.backbones.training import torch_threads
 from guided_refine.backbones.validation import Validation
-from guided_refine.data.dataset import Dataset, load_dataset
+from guided_refine.data.dataset import Dataset, load_as
 from guided_refine.files import atomic_path
 from guided_refine.progress import Progress
 from guided_refine.refine.pca import fit_pca
@@ -138,10 +138,7 @@ if __name__ == "__main__":
     folder = RunFolder(args.run)
     config = folder.config()
     kind = config.backbones[0]
-    data = config.data
-    dataset = load_dataset(
-        folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
-    )
+    dataset = load_as(folder.data, config.data)
     base = Backbone.load(folder.unit(kind, "base", args.seed))
     for name in args.tables:
         with torch_threads(1):

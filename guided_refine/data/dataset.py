@@ -215,3 +215,8 @@ def load_dataset(
         info=info,
         id_types=info.get("id_types"),
     )
+
+
+def load_as(folder: Path | str, data: DataConfig) -> Dataset:
+    """Read a prepared folder and split it as the data section of a config says. Raises `InputError` when it is not one."""
+    return load_dataset(folder, split=data.split, valid_share=data.valid_share, test_share=data.test_share)

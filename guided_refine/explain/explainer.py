@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from guided_refine.config import Config
-from guided_refine.data.dataset import Dataset, load_dataset
+from guided_refine.data.dataset import Dataset, load_as
 from guided_refine.errors import InputError
 from guided_refine.explain.contributions import Contributions
 from guided_refine.explain.lookup import Names
@@ -64,10 +64,7 @@ class Explainer:
         seed = config.all_seeds[0] if seed is None else seed
         unit = folder.unit(backbone, "refined", seed)
         folder.check_files(folder.data, folder.scores(folder.final_source()), unit)
-        data = config.data
-        dataset = load_dataset(
-            folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
-        )
+        dataset = load_as(folder.data, config.data)
         model = load_model(unit)
         if not isinstance(model.table, GuidedTable):
             raise InputError(f"{unit} holds no refined item table; delete the folder and run again")

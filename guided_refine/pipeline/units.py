@@ -33,12 +33,9 @@ CHECKPOINT, RESTART_CHECKPOINT = "checkpoint", "checkpoint_restart"
 
 def run_dataset(plan: Plan) -> Dataset:
     """The prepared data of a run, split."""
-    from guided_refine.data.dataset import load_dataset
+    from guided_refine.data.dataset import load_as
 
-    data = plan.config.data
-    return load_dataset(
-        plan.folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
-    )
+    return load_as(plan.folder.data, plan.config.data)
 
 
 def run_scores(plan: Plan, dataset: Dataset, *sources: str) -> dict[str, AttributeScores]:

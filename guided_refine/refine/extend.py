@@ -17,12 +17,15 @@ LENGTH = 0.7
 """How far a borrowed place is from the catalog's middle, as a share of how far its neighbours are."""
 
 
-def extended(backbone: Backbone, item_ids: Sequence[str], scores: np.ndarray) -> Backbone:
+def extended(
+    backbone: Backbone, item_ids: Sequence[str], scores: np.ndarray, *, counts: np.ndarray | None = None
+) -> Backbone:
     """A copy of a trained refined model that also knows `item_ids`, appended to the catalog in this order.
 
     `scores` (new items, attributes) are a language model's, in [0, 1]. They go through the normalisation that the
     model was trained with, so vectors and scores of the items it knows stay what they are. The columns that
-    training would have learned from interactions come from `borrowed`.
+    training would have learned from interactions come from `borrowed`. `counts` (n_items,) are training interactions of
+    the items it knows: those without any have learned only to be recommended to nobody, so they lend nothing.
 
     Raises `InputError` when the model has no guided columns, an item is there already, or the scores do not fit.
     """
@@ -36,7 +39,8 @@ def extended(backbone: Backbone, item_ids: Sequence[str], scores: np.ndarray) ->
     normalised = torch.from_numpy(term.normaliser.apply(np.asarray(scores, dtype=np.float64)))
     guided = normalised * table.scale
     columns, m = table.columns().detach().numpy(), table.attributes
-    free = borrowed(columns[:, :-m], columns[:, -m:], guided.numpy())
+    lenders = columns if counts is None or not counts.any() else columns[counts > 0]
+    free = borrowed(lenders[:, :-m], lenders[:, -m:], guided.numpy())
     bigger = table.with_items(torch.from_numpy(free), guided)
     wider = GuidedUserTerm.blank(**{**term.options(), "n_items": bigger.n_items})
     estimate = torch.cat([term.estimate.item_scores, normalised])

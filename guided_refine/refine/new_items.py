@@ -14,7 +14,7 @@ import pandas as pd
 
 from guided_refine.backbones.backbone import Backbone
 from guided_refine.config import Config
-from guided_refine.data.dataset import Dataset, load_dataset
+from guided_refine.data.dataset import Dataset, load_as
 from guided_refine.data.frames import read_items, table_file
 from guided_refine.data.raw import RawData
 from guided_refine.data.text import item_texts, text_columns
@@ -64,16 +64,13 @@ def add_items(
     config = folder.config()
     unit = _refined_unit(folder, config)
     folder.check_files(folder.data, folder.scores("tuned").parent, folder.adapter, unit)
-    data = config.data
-    dataset = load_dataset(
-        folder.data, split=data.split, valid_share=data.valid_share, test_share=data.test_share
-    )
+    dataset = load_as(folder.data, config.data)
     new = _described(items, dataset, config)
     source = "tuned" if config.tune.enabled else "untuned"
     saved = load_scores(folder.scores(source), cut_off=dataset.split.cut_off)
     attributes = _attributes(config, Path(config_folder), saved)
     value = _scored(new, dataset, saved, attributes, config, folder, Path(config_folder), progress)
-    model = extended(Backbone.load(unit), new["item_id"].tolist(), value)
+    model = extended(Backbone.load(unit), new["item_id"].tolist(), value, counts=dataset.train_counts())
     return AddedItems(model, item_rows(model, new["item_id"].tolist(), attributes.names))
 
 

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
+from scripts import call
 from tiny_run import make_run
-
-EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
-
-
-def call(script: str, *arguments: object, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, str(EXPERIMENTS / script), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(EXPERIMENTS.parent), "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == code, done.stderr
-    return done.stdout + done.stderr
 
 
 def test_a_finished_cell_is_never_trained_again_and_the_results_are_its_own(tmp_path: Path) -> None:
@@ -65,3 +50,15 @@ def test_a_finished_cell_is_never_trained_again_and_the_results_are_its_own(tmp_
     assert len(kept["rows"]) == 14 and kept["refined"] == "topics-2" and len(kept["topics"]["2"]) == 2
     assert {row["against"] for row in kept["refined_against"]} == set(tables) - {"base", "topics-2"}
     assert (tmp_path / "kept.png").stat().st_size > 5000
+
+    # What is validated without lending anything is what the trainings reached.
+    call(
+        "cold_items.py", run.root, tmp_path / "out", "--tables", "topics-2", "--json", tmp_path / "cold.json"
+    )
+    found = json.loads((tmp_path / "cold.json").read_text())
+    cells = [
+        tmp_path / "out" / "units" / "sasrec" / "topics-2" / f"seed{seed}" / "cell.json" for seed in (1, 2)
+    ]
+    reached = [json.loads(cell.read_text())["validation_ndcg@10"] for cell in cells]
+    assert found["rows"][0]["length"] == "own" and found["seeds"] == [1, 2]
+    assert found["rows"][0]["all"] == pytest.approx(sum(reached) / 2, abs=1e-6)

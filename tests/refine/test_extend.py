@@ -83,6 +83,18 @@ def test_items_added_one_by_one_keep_their_guided_columns(model: Backbone) -> No
     assert np.array_equal(together[: len(model.item_ids) + 1], apart[: len(model.item_ids) + 1])
 
 
+def test_items_that_nobody_took_lend_nothing(model: Backbone, dataset: Dataset) -> None:
+    """A twin of an item without interactions gets the place of others, not that one's."""
+    counts = np.ones(dataset.n_items, dtype=np.int64)
+    counts[::2] = 0
+    raw = np.random.default_rng(0).random((2, M))
+    columns = model.table.columns().detach().numpy()
+    more = extended(model, ["a", "b"], raw, counts=counts).table.columns().detach().numpy()
+    wanted = borrowed(columns[1::2, :-M], columns[1::2, -M:], more[-2:, -M:])
+    assert np.array_equal(more[-2:, :-M], wanted)
+    assert not np.allclose(wanted, extended(model, ["a", "b"], raw).table.columns().detach()[-2:, :-M])
+
+
 def test_guided_columns_alone_can_be_extended(dataset: Dataset) -> None:
     more = extended(refined(dataset, variant="guided_only"), ["n"], np.full((1, M), 0.5))
     assert more.item_vectors().shape == (dataset.n_items + 1, M)
