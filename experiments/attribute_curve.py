@@ -46,7 +46,7 @@ from guided_refine.machine import machine
 from guided_refine.progress import Progress
 from guided_refine.refine.cold import lend_to_cold
 from guided_refine.refine.pca import fit_pca
-from guided_refine.refine.summed_table import START_STD, SummedTable, directions
+from guided_refine.refine.summed_table import SummedTable, directions
 from guided_refine.refine.table import RefinedTable, guided_scale
 from guided_refine.refine.text_table import standardised
 from guided_refine.runfolder import RunFolder
@@ -117,8 +117,8 @@ def build(
         made = RefinedTable(reduced, guided, guided_scale(reduced, guided, 1.0))
     else:
         generator = torch.Generator().manual_seed(derived_seed(seed, DIRECTIONS))
-        where = directions(guided.shape[1], width, START_STD, generator)
-        free = IdTable(dataset.n_items, width, seed=start).weight
+        where = directions(guided.shape[1], width, config.train.item_std, generator)
+        free = IdTable(dataset.n_items, width, seed=start, std=config.train.item_std).weight
         made = SummedTable(guided, where, free, trainable=changed == ["trained"])
     return Backbone(kind, made, None, config.train, seed)
 

@@ -71,6 +71,15 @@ def _fit(unit: Path) -> dict[str, Any] | None:
     return counters if counters["curve"] else None
 
 
+def add_tries(rows: list[dict[str, Any]]) -> int:
+    """Add rows to the table, in the place of those with the same key; returns how many it holds then."""
+    old = [pd.read_csv(TABLE, keep_default_na=False)] if TABLE.exists() else []
+    table = pd.concat([*old, pd.DataFrame(rows)]).drop_duplicates(KEY, keep="last").sort_values(KEY)
+    with atomic_path(TABLE) as path:
+        table.to_csv(path, index=False)
+    return len(table)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -78,9 +87,5 @@ if __name__ == "__main__":
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("--note", default="")
     args = parser.parse_args()
-    new = pd.DataFrame([row for run in args.runs for row in tries(run, args.note)])
-    old = [pd.read_csv(TABLE, keep_default_na=False)] if TABLE.exists() else []
-    table = pd.concat([*old, new]).drop_duplicates(KEY, keep="last").sort_values(KEY)
-    with atomic_path(TABLE) as path:
-        table.to_csv(path, index=False)
-    print(f"{TABLE.name}: {len(table)} tries")
+    number = add_tries([row for run in args.runs for row in tries(run, args.note)])
+    print(f"{TABLE.name}: {number} tries")

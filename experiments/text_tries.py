@@ -25,9 +25,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
-from note_try import KEY, TABLE
+from note_try import add_tries
 
 from guided_refine.backbones.backbone import Backbone
 from guided_refine.backbones.randomness import ITEM_TABLE, derived_seed
@@ -35,7 +34,6 @@ from guided_refine.backbones.tables import ItemTable
 from guided_refine.backbones.training import torch_threads
 from guided_refine.backbones.validation import Validation
 from guided_refine.data.dataset import Dataset, load_as
-from guided_refine.files import atomic_path
 from guided_refine.progress import Progress
 from guided_refine.refine.pca import fit_pca
 from guided_refine.refine.summed_table import SummedTable, fresh_sum
@@ -115,7 +113,9 @@ def table_of(
     guided = torch.from_numpy(values)
     width = base.table.width
     if fusion != "columns":
-        table = fresh_sum(guided, width, seed=derived_seed(seed, ITEM_TABLE), free=True)
+        table = fresh_sum(
+            guided, width, seed=derived_seed(seed, ITEM_TABLE), free=True, std=base.config.item_std
+        )
         how, _, amount = fusion.partition("-")
         counts = torch.from_numpy(dataset.train_counts()).float()[:, None]
         if how == "gated":
@@ -161,7 +161,4 @@ if __name__ == "__main__":
             "note": "no user side",
         }
         print(name, row["validation_ndcg@10"], row["rare_ndcg@10"], row["epochs"], flush=True)
-        tries = pd.concat([pd.read_csv(TABLE, keep_default_na=False), pd.DataFrame([row])], ignore_index=True)
-        tries = tries.astype({"seed": int}).drop_duplicates(KEY, keep="last")
-        with atomic_path(TABLE) as path:
-            tries.to_csv(path, index=False)
+        add_tries([row])

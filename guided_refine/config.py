@@ -145,6 +145,9 @@ class TrainConfig(_Section):
     heads: int = Field(1, ge=1)
     dropout: float = Field(0.2, ge=0, lt=1)
     mask_share: float = Field(0.2, gt=0, lt=1, description="BERT4Rec: share of positions masked")
+    item_std: float = Field(
+        0.02, gt=0, description="standard deviation of free item vectors before the first step"
+    )
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     batch_size: int = Field(128, ge=1)

@@ -64,7 +64,8 @@ class Backbone:
         `config` defaults to `TrainConfig()`. Raises `InputError` for an unknown `kind`.
         """
         config = config or TrainConfig()
-        table = IdTable(dataset.n_items, config.width, seed=derived_seed(seed, ITEM_TABLE))
+        drawn = derived_seed(seed, ITEM_TABLE)
+        table = IdTable(dataset.n_items, config.width, seed=drawn, std=config.item_std)
         return cls(kind, table, None, config, seed)
 
     @property

@@ -118,6 +118,16 @@ class Explainer:
         name, title = self._names[item - 1]
         return {"item_id": name, "title": title}
 
+    @cached_property
+    def _lent(self) -> np.ndarray:
+        if self.config.refine.cold_items != "borrowed":
+            return np.zeros(self.dataset.n_items, dtype=bool)
+        return self.dataset.train_counts() == 0
+
+    def is_lent(self, item: int) -> bool:
+        """Whether an item number occurs in no training interaction, so that its free columns are those of like items."""
+        return bool(self._lent[item - 1])
+
     def seen(self, user: int) -> np.ndarray:
         """Item numbers that a test prediction may see, oldest first."""
         return self.dataset.visible(user, "test")

@@ -60,7 +60,7 @@ def explanation(
             "score": float(contributions.score[item_number - 1]),
             "lead": float(contributions.score[item_number - 1] - contributions.score.mean()),
             "parts": parts,
-            "reason": reason(parts, profile.weights),
+            "reason": reason(parts, profile.weights, lent=explainer.is_lent(item_number)),
         }
 
     top = contributions.top(k or explainer.config.explain.k, seen)

@@ -7,6 +7,7 @@ from typing import Any
 
 COLLABORATIVE = "collaborative"
 MATTERS = 0.02
+LENT = "Nobody took it in training: its part from similar histories is that of items with like attributes."
 
 
 def stance(weight: float, typical: float) -> str:
@@ -31,11 +32,12 @@ def weight_told(weight: float) -> str:
     return "0.00" if abs(weight) < 0.005 else f"{weight:+.2f}"
 
 
-def reason(parts: Sequence[Mapping[str, Any]], weights: Mapping[str, float]) -> str:
+def reason(parts: Sequence[Mapping[str, Any]], weights: Mapping[str, float], *, lent: bool = False) -> str:
     """One sentence on an item: its lead over the average item of the catalog, and what makes the lead.
 
     `parts` as in `explain_user`: `lift` is a part's value less its mean over the catalog, so the lifts sum to the
     lead. `weights` holds the user's weight of every attribute; with the sign of the lift it tells much from little.
+    `lent`: nobody took the item in training, so what similar histories give is that of items with like scores.
 
     >>> parts = [{"name": "collaborative", "label": "similar histories", "lift": 2.0},
     ...          {"name": "humour", "label": "humour", "lift": 1.0}, {"name": "gore", "label": "gore", "lift": 0.5}]
@@ -56,7 +58,8 @@ def reason(parts: Sequence[Mapping[str, Any]], weights: Mapping[str, float]) -> 
     if words and abs(rest) >= 0.005:
         words.append(f"{rest:+.2f} from all else")
     side = "above" if lead >= 0 else "below"
-    return f"{abs(lead):.2f} {side} the average item: {', '.join(words) or 'no part stands out'}."
+    told = f"{abs(lead):.2f} {side} the average item: {', '.join(words) or 'no part stands out'}."
+    return f"{told} {LENT}" if lent else told
 
 
 def _what(part: Mapping[str, Any], weights: Mapping[str, float]) -> str:

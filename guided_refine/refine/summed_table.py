@@ -14,9 +14,6 @@ from torch import Tensor, nn
 
 from guided_refine.refine.table import GuidedTable
 
-#: What the free vectors of an `IdTable` start from.
-START_STD = 0.02
-
 
 class SummedTable(GuidedTable):
     """Item vectors that are a trained linear map of `guided`, plus free vectors where there are any.
@@ -93,16 +90,16 @@ class SummedTable(GuidedTable):
         return cls(torch.zeros(n, m), torch.zeros(m, width), free, trainable=options["trainable"])
 
 
-def fresh_sum(guided: Tensor, width: int, *, seed: int, free: bool) -> SummedTable:
-    """A table to be trained from nothing: free vectors as an `IdTable` draws them, and a map that adds as much spread.
+def fresh_sum(guided: Tensor, width: int, *, seed: int, free: bool, std: float = 0.02) -> SummedTable:
+    """A table to be trained from nothing: free vectors as an `IdTable` draws them, a map that adds as much spread (`std`).
 
     >>> table = fresh_sum(torch.randn(5, 12), width=4, seed=0, free=True)
     >>> table.matrix().shape, sorted(name for name, p in table.named_parameters() if p.requires_grad)
     (torch.Size([5, 4]), ['adapter', 'free'])
     """
     generator = torch.Generator().manual_seed(seed)
-    own = torch.randn(len(guided), width, generator=generator) * START_STD if free else None
-    return SummedTable(guided, directions(guided.shape[1], width, START_STD, generator), own)
+    own = torch.randn(len(guided), width, generator=generator) * std if free else None
+    return SummedTable(guided, directions(guided.shape[1], width, std, generator), own)
 
 
 def directions(attributes: int, width: int, spread: float, generator: torch.Generator) -> Tensor:

@@ -13,19 +13,21 @@ from torch import Tensor
 from guided_refine.backbones.randomness import ITEM_TABLE, derived_seed
 from guided_refine.backbones.tables import ItemTable, VectorTable
 from guided_refine.refine.pca import fit_pca
-from guided_refine.refine.summed_table import START_STD, fresh_sum
+from guided_refine.refine.summed_table import fresh_sum
 
 
-def text_table(variant: str, texts: np.ndarray, width: int, seed: int) -> ItemTable:
+def text_table(variant: str, texts: np.ndarray, width: int, seed: int, *, std: float = 0.02) -> ItemTable:
     """The table of `text_linear`, `text_pca` or `id_plus_text`; `texts` (n_items, dims) hold NaN where there is none.
+
+    `std`: spread of the base's free vectors before the first step, which these start with, too.
 
     >>> text_table("id_plus_text", np.ones((5, 3)), width=4, seed=0).matrix().shape
     torch.Size([5, 4])
     """
     if variant == "text_pca":
-        return text_start(texts, width)
+        return text_start(texts, width, std)
     drawn = derived_seed(seed, ITEM_TABLE)
-    return fresh_sum(standardised(texts), width, seed=drawn, free=variant == "id_plus_text")
+    return fresh_sum(standardised(texts), width, seed=drawn, free=variant == "id_plus_text", std=std)
 
 
 def standardised(vectors: np.ndarray) -> Tensor:
@@ -42,9 +44,9 @@ def standardised(vectors: np.ndarray) -> Tensor:
     return torch.from_numpy(np.nan_to_num(scaled).astype(np.float32))
 
 
-def text_start(vectors: np.ndarray, width: int) -> VectorTable:
-    """Free vectors that start from the text vectors' principal components, as long on average as fresh ones start."""
+def text_start(vectors: np.ndarray, width: int, std: float) -> VectorTable:
+    """Free vectors that start from the text vectors' principal components, as long on average as fresh ones of `std`."""
     texts = standardised(vectors).numpy()
     reduced = fit_pca(texts, width).project(texts)
     norm = float(np.sqrt((reduced**2).sum(axis=1).mean()))
-    return VectorTable(torch.from_numpy(reduced * (START_STD * width**0.5 / (norm or 1.0))))
+    return VectorTable(torch.from_numpy(reduced * (std * width**0.5 / (norm or 1.0))))

@@ -31,7 +31,7 @@ from guided_refine.refine.base_embeddings import load_base_embeddings
 from guided_refine.refine.estimate import fit_estimate
 from guided_refine.refine.normalise import Normaliser
 from guided_refine.refine.pca import fit_pca, kept_columns
-from guided_refine.refine.summed_table import START_STD, SummedTable, directions
+from guided_refine.refine.summed_table import SummedTable, directions
 from guided_refine.refine.table import RefinedTable, guided_scale
 from guided_refine.refine.text_table import text_table
 from guided_refine.refine.users import GuidedUserTerm, Snapshots
@@ -95,13 +95,13 @@ def build_variant(
     if variant == "warm_restart":
         return base.restarted(seed)
     if variant == "base":
-        table = IdTable(dataset.n_items, base.table.width, seed=derived_seed(seed, ITEM_TABLE))
-        return Backbone(base.kind, table, None, config.train, seed)
+        return Backbone(base.kind, _drawn(base, base.table.width, config, seed), None, config.train, seed)
     width = config.refine.width or base.table.width
     if variant in TEXT_VARIANTS:
         if texts is None:
             raise InputError(f"variant {variant} needs vectors of the items' texts")
-        return Backbone(base.kind, text_table(variant, texts, width, seed), None, config.train, seed)
+        made = text_table(variant, texts, width, seed, std=config.train.item_std)
+        return Backbone(base.kind, made, None, config.train, seed)
     kept = kept_columns(width, len(attributes)) if config.refine.fuse == "columns" else width
     reduced = _start(base, kept, config, seed)
     if variant == "pca_only":
@@ -130,13 +130,17 @@ def build_variant(
 def _start(base: Backbone, kept: int, config: Config, seed: int) -> Tensor:
     """What the free columns (n_items, kept) start from: the base, reduced where there is less room, or draws."""
     if config.refine.start == "fresh":
-        return IdTable(
-            base.table.n_items, kept, seed=derived_seed(seed, ITEM_TABLE), std=START_STD
-        ).weight.detach()
+        return _drawn(base, kept, config, seed).weight.detach()
     vectors = base.item_vectors()
     if config.refine.fuse == "sum" and kept == base.table.width:
         return torch.from_numpy(vectors)
     return torch.from_numpy(fit_pca(vectors, kept).apply(vectors))
+
+
+def _drawn(base: Backbone, width: int, config: Config, seed: int) -> IdTable:
+    """Free vectors as a base of this seed starts from."""
+    drawn = derived_seed(seed, ITEM_TABLE)
+    return IdTable(base.table.n_items, width, seed=drawn, std=config.train.item_std)
 
 
 def _source(

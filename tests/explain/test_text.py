@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_run import EVIL, SILENT
+from tiny_run import EVIL, SILENT, make_run
 
 from guided_refine.errors import InputError
 from guided_refine.explain.cells import cells, clean, clip
 from guided_refine.explain.explainer import Explainer
 from guided_refine.explain.text import explain_user, explanation, format_explanation, shortened, shown_parts
-from guided_refine.explain.words import stance, weight_told
+from guided_refine.explain.words import LENT, stance, weight_told
 from guided_refine.runfolder import RunFolder
 
 
@@ -138,3 +138,18 @@ def test_clipped_text_fits_and_has_no_control_characters(text: str, width: int) 
     assert cells(clipped) <= width
     assert clean(clipped) == clipped
     assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in clipped)
+
+
+def test_an_item_that_borrows_its_place_says_so(tmp_path: Path) -> None:
+    run = make_run(
+        tmp_path / "run", tmp_path / "source", until="refined", refine={"cold_items": "borrowed"}, n_users=8
+    )
+    explainer = Explainer.open(run.root)
+    counts = explainer.dataset.train_counts()
+    answer = explanation(explainer, "u1", k=len(counts))
+    told = {row["item_id"]: LENT in row["reason"] for row in answer["recommendations"]}
+    cold = {str(i): bool(n == 0) for i, n in zip(explainer.dataset.item_ids, counts, strict=True)}
+    assert told == {item: cold[item] for item in told} and set(told.values()) == {True, False}
+    own = make_run(tmp_path / "own", tmp_path / "source", until="refined", n_users=8)
+    rows = explain_user(own.root, "u1", k=len(counts))["recommendations"]
+    assert not any(LENT in row["reason"] for row in rows)

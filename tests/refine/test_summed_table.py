@@ -55,6 +55,27 @@ def build(
     return build_variant(variant, dataset, base, scores, config(**refine), 0, attributes=NAMES, texts=texts)
 
 
+@pytest.mark.parametrize("variant", ["base", "refined", "trainable_columns", "id_plus_text", "text_pca"])
+def test_all_that_starts_anew_starts_as_far_out_as_the_base(
+    variant: str, dataset: Dataset, base: Backbone, scores: dict[str, AttributeScores]
+) -> None:
+    def spread(std: float) -> float:
+        own = Config(
+            name="t",
+            train={**TRAIN, "item_std": std},
+            refine={"fuse": "sum", "start": "fresh", "users": False},
+        )
+        texts = np.random.default_rng(5).standard_normal((dataset.n_items, 12))
+        made = build_variant(variant, dataset, base, scores, own, 0, attributes=NAMES, texts=texts)
+        return made.table.matrix().std().item()
+
+    assert spread(0.3) == pytest.approx(3 * spread(0.1), rel=1e-4)
+    plain = Config(name="t", train={**TRAIN, "item_std": 0.3})
+    first = build_base("sasrec", dataset, plain, 0).table.matrix()
+    assert first.std().item() == pytest.approx(0.3, rel=0.15)
+    assert torch.equal(first, Backbone.new("sasrec", dataset, plain.train, seed=0).table.matrix())
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("start", ["warm", "fresh"])
 def test_more_attributes_than_columns_train_and_survive_a_round_trip(

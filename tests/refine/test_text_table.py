@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from guided_refine.backbones.tables import IdTable
-from guided_refine.refine.summed_table import START_STD, fresh_sum
+from guided_refine.refine.summed_table import fresh_sum
 from guided_refine.refine.text_table import standardised, text_start
 
 RNG = np.random.default_rng(0)
@@ -34,8 +34,8 @@ def test_it_starts_as_wide_as_free_vectors_do() -> None:
     assert fresh_sum(standardised(VECTORS), 8, seed=0, free=False).matrix().std().item() == pytest.approx(
         free, rel=0.25
     )
-    start = text_start(VECTORS, 8).matrix()
-    assert start.square().sum(1).mean().sqrt().item() == pytest.approx(START_STD * 8**0.5, rel=1e-5)
+    start = text_start(VECTORS, 8, 0.02).matrix()
+    assert start.square().sum(1).mean().sqrt().item() == pytest.approx(0.02 * 8**0.5, rel=1e-5)
 
 
 def test_only_ids_and_the_map_train() -> None:
@@ -48,7 +48,7 @@ def test_only_ids_and_the_map_train() -> None:
 def test_the_start_is_scikit_learns_principal_components() -> None:
     texts = StandardScaler().fit_transform(VECTORS)
     wanted = PCA(8).fit_transform(texts)
-    start = text_start(VECTORS, 8).matrix().detach().numpy()
+    start = text_start(VECTORS, 8, 0.02).matrix().detach().numpy()
     factor = np.abs(start).sum() / np.abs(wanted).sum()
     np.testing.assert_allclose(np.abs(start), np.abs(wanted) * factor, atol=1e-6)
 

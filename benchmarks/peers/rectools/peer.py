@@ -2,9 +2,9 @@
 
     python peer.py JOB.json
 
-JOB.json holds `task` (train, recommend or rank), `events` (the archive both sides read: item, length, n_train, valid,
-test, n_items), `out` (a folder), `threads`, and what the task asks for. The answer is `out`/result.json. Settings that
-the job does not name are RecTools' defaults.
+JOB.json holds `task` (train, unisrec, recommend or rank), `events` (the archive both sides read: item, length, n_train,
+valid, test, n_items), `out` (a folder), `threads`, and what the task asks for. The answer is `out`/result.json. Settings
+that the job does not name are RecTools' defaults.
 """
 
 from __future__ import annotations
@@ -155,6 +155,74 @@ def train() -> dict[str, Any]:
     }
 
 
+def unisrec() -> dict[str, Any]:
+    """Fit UniSRec, which reads items from their text vectors alone, for `epochs` epochs on the training events.
+
+    After each epoch `epoch_K.npz` gets vectors of all items, those that training lacks with them, and states of all users
+    before their validation target (`valid`) and before their test target (`test`).
+    """
+    from rectools.fast_transformers import UniSRecModel
+
+    class Watched(UniSRecModel):  # type: ignore[misc]
+        """As it is, with a look at the network after each epoch."""
+
+        def _make_trainer(self, max_epochs: int, val_dl: Any = None) -> Trainer:
+            return trainer(max_epochs=max_epochs, gradient_clip_val=self.grad_clip, callbacks=[Look()])
+
+    with np.load(job["texts"]) as file:
+        # Row 0 is for places without an event.
+        texts = torch.from_numpy(
+            np.concatenate([np.zeros((1, file["vectors"].shape[1]), np.float32), file["vectors"]])
+        )
+    length = job["sizes"]["session_max_len"]
+    before = {ends: padded(histories(ends), length) for ends in ("valid", "test")}
+
+    class Look(Callback):
+        """Writes states and vectors; the whole catalog's texts stand in the place of the trained items' meanwhile."""
+
+        epoch = 0
+
+        @torch.no_grad()
+        def on_train_epoch_end(self, _: Any, module: Any) -> None:
+            """An epoch is over."""
+            self.epoch += 1
+            net = module.net.eval()
+            known, net.frozen_emb = net.frozen_emb, texts[:, None]
+            states = {
+                ends: torch.cat([net.encode_last(part) for part in rows.split(512)]).numpy()
+                for ends, rows in before.items()
+            }
+            np.savez(
+                Path(job["out"]) / f"epoch_{self.epoch}.npz", vectors=net.project_all()[1:].numpy(), **states
+            )
+            net.frozen_emb = known
+            net.train()
+
+    torch.manual_seed(job["seed"])
+    model = Watched(texts, epochs=job["epochs"], **job["sizes"])
+    frame = histories("n_train").get_raw_interactions()
+    columns = [
+        torch.from_numpy(frame[c].to_numpy().astype(np.int64))
+        for c in (Columns.User, Columns.Item, Columns.Datetime)
+    ]
+    started = time.perf_counter()
+    model.fit(*columns)
+    seconds = time.perf_counter() - started
+    return {**summary([seconds], peak_mib()), "parameters": sum(p.numel() for p in model.net.parameters())}
+
+
+def padded(data: Dataset, length: int) -> torch.Tensor:
+    """Each user's last `length` items, users in order, (users, length); zeros before them."""
+    frame = data.get_raw_interactions().sort_values([Columns.User, Columns.Datetime])
+    rows = np.zeros((frame[Columns.User].max() + 1, length), np.int64)
+    back = frame.groupby(Columns.User).cumcount(ascending=False).to_numpy()
+    near = back < length
+    rows[frame[Columns.User].to_numpy()[near].astype(int), length - 1 - back[near]] = frame[
+        Columns.Item
+    ].to_numpy()[near]
+    return torch.from_numpy(rows)
+
+
 def recommend() -> dict[str, Any]:
     """Time `recommend` for all users; the model has seen one batch, which is all that its speed depends on."""
     model = model_of(lambda: trainer(max_epochs=1, limit_train_batches=1))
@@ -208,5 +276,5 @@ def summary(seconds: list[float], peak: int | None) -> dict[str, Any]:
 
 if __name__ == "__main__":
     os.chdir(job["out"])
-    result = {"train": train, "recommend": recommend, "rank": rank}[job["task"]]()
+    result = {"train": train, "unisrec": unisrec, "recommend": recommend, "rank": rank}[job["task"]]()
     Path("result.json").write_text(json.dumps(result, default=str), encoding="utf-8")
