@@ -6,7 +6,7 @@ RUN is a run folder with prepared data (`guided-refine data prepare`, or any sta
 models are trained. Every cell (backbone, table, seed) is trained until validation stops rising, then tested; a finished cell
 is never trained again, a killed one goes on after its last epoch. Tables:
 
-    base                the backbone's free vectors
+    base                the backbone's free vectors; RUN's own base, where it has one of this seed and these settings
     topics-N            free vectors plus a trained map of N topics' weights, those that `attributes propose --count N` names
     topics-N-shuffled   the same, every item with another one's weights
     topics-N-trained    the same number of columns, random at the start and trained: more parameters and no text
@@ -38,7 +38,7 @@ from guided_refine.backbones.randomness import (
 )
 from guided_refine.backbones.tables import IdTable, ItemTable
 from guided_refine.backbones.training import torch_threads
-from guided_refine.config import Config
+from guided_refine.config import Config, TrainConfig
 from guided_refine.data.dataset import Dataset, load_as
 from guided_refine.evaluation.rows import collect, evaluate_unit, read_fit, write_fit
 from guided_refine.files import read_json, write_json
@@ -93,10 +93,8 @@ def build(
     out: Path,
     known: dict[str, torch.Tensor],
 ) -> Backbone:
-    """The unfitted model of a cell, of a lent table the fitted one; `known` keeps columns that another cell made."""
+    """The unfitted model of a cell; `known` keeps columns that another cell made."""
     width, start = config.train.width, derived_seed(seed, ITEM_TABLE)
-    if table.endswith(LENT):
-        return Backbone.load(out / "units" / kind / table.removesuffix(LENT) / f"seed{seed}")
     if table == "base":
         return Backbone.new(kind, dataset, config.train, seed=seed)
     source, number, *changed = table.split("-")
@@ -123,25 +121,40 @@ def build(
     return Backbone(kind, made, None, config.train, seed)
 
 
+def trained(table: str, kind: str, seed: int, folder: RunFolder, config: Config, out: Path) -> Path | None:
+    """Where a cell's weights are already: a lent table's before it lends, a base that RUN trained in the same way."""
+    if table.endswith(LENT):
+        return out / "units" / kind / table.removesuffix(LENT) / f"seed{seed}"
+    unit, own = folder.unit(kind, "base", seed), folder.config()
+    alike = table == "base" and own.train == config.train and own.base.embeddings is None
+    return unit if alike and (unit / "row.json").exists() else None
+
+
 def is_done(cell: Path, config: Config, dataset: Dataset) -> bool:
     """True for a finished cell; one that was trained otherwise would be averaged with the rest, so it ends the script."""
     if not (cell / DONE).exists():
         return False
     about = read_json(cell / DONE)
-    if (about["train"], about["split"]) != (config.train.model_dump(mode="json"), dataset.split.sha256):
+    if (TrainConfig(**about["train"]), about["split"]) != (config.train, dataset.split.sha256):
         raise SystemExit(f"{cell} was trained with other settings or on other data; give another --out")
     return True
 
 
 def do_cell(
-    model: Backbone, dataset: Dataset, folder: Path, head: dict[str, Any], config: Config, progress: Progress
+    model: Backbone,
+    dataset: Dataset,
+    folder: Path,
+    head: dict[str, Any],
+    config: Config,
+    progress: Progress,
+    before: Path | None,
 ) -> None:
-    """Train and test one cell; what says that it is done is written last."""
+    """Train and test one cell, or test what was trained `before`; what says that it is done is written last."""
     progress.about("/".join(str(value) for value in head.values()))
-    if head["variant"].endswith(LENT):
-        trained = folder.parents[1] / head["variant"].removesuffix(LENT) / folder.name
-        fit = read_fit(trained)
-        lend_to_cold(model, dataset.train_counts())
+    if before is not None:
+        fit = read_fit(before)
+        if head["variant"].endswith(LENT):
+            lend_to_cold(model, dataset.train_counts())
     else:
         fit = model.fit(dataset, checkpoint=folder / "checkpoint", progress=progress)
     model.save(folder)
@@ -191,8 +204,13 @@ if __name__ == "__main__":
             for table in args.tables:
                 cell = args.out / "units" / kind / table / f"seed{seed}"
                 if not is_done(cell, config, dataset):
+                    before = trained(table, kind, seed, folder, config, args.out)
                     with torch_threads(config.train.threads or 1):
-                        model = build(table, kind, seed, dataset, config, args.out, known)
+                        model = (
+                            Backbone.load(before)
+                            if before
+                            else build(table, kind, seed, dataset, config, args.out, known)
+                        )
                     do_cell(
                         model,
                         dataset,
@@ -200,6 +218,7 @@ if __name__ == "__main__":
                         {"backbone": kind, "variant": table, "seed": seed},
                         config,
                         progress,
+                        before,
                     )
     chosen = {"--seeds": args.seeds, "--tables": args.tables, "--set": args.set}
     said = " ".join(f"{key} {' '.join(map(str, values))}" for key, values in chosen.items() if values)

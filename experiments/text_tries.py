@@ -6,8 +6,9 @@ RUN is a run folder with a trained base (`guided-refine train CONFIG --out RUN`)
 
     FUSION  columns    PCA of the base and NUMBER frozen columns, as `refined` has them
             sum        free vectors of full width plus a trained linear map of NUMBER columns
-            gated-K    the same, an item's free vector times n / (n + K) for n training interactions; none where n is 0
-            dropped-P  the same, in training a share P of the items is without its free vector, drawn at each look
+            gated-K    as sum, an item's free vector times n / (n + K) for n training interactions; none where n is 0
+            slowed-S   as sum, columns times S and the map over it: the map learns more slowly, or faster where S > 1
+            dropped-P  as sum, in training a share P of the items is without its free vector, drawn at each look
     SOURCE  words      singular vectors of the texts' word counts
             topics     non-negative topics of the word counts
             proposed   weights of the topics that `attributes propose` names
@@ -120,7 +121,12 @@ def table_of(
         counts = torch.from_numpy(dataset.train_counts()).float()[:, None]
         if how == "gated":
             return TrustedTable(table, counts / (counts + float(amount)).clamp(min=1), 0.0)
-        return TrustedTable(table, torch.ones_like(counts), float(amount)) if how == "dropped" else table
+        if how == "dropped":
+            return TrustedTable(table, torch.ones_like(counts), float(amount))
+        if how == "slowed":
+            speed = float(amount)
+            return SummedTable(guided * speed, table.adapter.detach() / speed, table.free)
+        return table
     vectors = base.item_vectors()
     reduced = torch.from_numpy(fit_pca(vectors, width - guided.shape[1]).apply(vectors))
     return RefinedTable(reduced, guided, guided_scale(reduced, guided, 1.0))

@@ -71,11 +71,11 @@ def train(
     out: Path | None,
 ) -> dict[str, Any]:
     """One training; with `out` the best epoch is tested and its row and per-user values are written there."""
+    if not folder.text_vectors.exists():
+        raise SystemExit(f"{folder.root} holds no text vectors; run it with a variant such as id_plus_text")
     python = rectools_python()
     if python is None:
         raise SystemExit(HOW_TO_INSTALL)
-    if not folder.text_vectors.exists():
-        raise SystemExit(f"{folder.root} holds no text vectors; run it with a variant such as id_plus_text")
     with tempfile.TemporaryDirectory() as name, torch_threads(config.train.threads or 1):
         place = Path(name)
         texts = load_file(folder.text_vectors)["vectors"]

@@ -348,6 +348,16 @@ class Config(_Section):
         return self
 
     @model_validator(mode="after")
+    def _users_are_scored(self) -> Config:
+        """Users' scores that are to enter a state must be made."""
+        if self.refine.users and not self.llm_options.snapshots:
+            raise ValueError(
+                "llm_options.snapshots: 0 scores no user, and refine.users reads users' scores; "
+                "set refine.users=false, or snapshots of 1 and more"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _heads_divide(self) -> Config:
         """Refuse heads that do not divide a width; one's own base embeddings bring a width that only a run knows."""
         widths = {"refine.width": self.refine.width}

@@ -27,7 +27,11 @@ class LLMOptions(WithTeacher):
     history_events: int = Field(
         30, ge=2, description="a user score reads at most this many most recent events"
     )
-    snapshots: int = Field(4, ge=1, description="points along a training history at which users are scored")
+    snapshots: int = Field(
+        4,
+        ge=0,
+        description="points along a training history at which users are scored; 0: items only, with refine.users=false",
+    )
     digits: Literal["soft", "hard"] = Field(
         "soft", description="a score is the mean of the digits that a model thinks of, or the likeliest one"
     )

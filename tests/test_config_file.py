@@ -148,6 +148,13 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
         load_config(file)
 
 
+def test_users_that_enter_a_state_must_be_scored() -> None:
+    raw = {"name": "x", "llm_options": {"snapshots": 0}}
+    with pytest.raises(InputError, match=r"snapshots: 0 scores no user.*set refine.users=false"):
+        parse_config(raw)
+    assert parse_config({**raw, "refine": {"users": False}}).llm_options.snapshots == 0
+
+
 @pytest.mark.parametrize("backbone", ["sasrec", "bert4rec"])
 @pytest.mark.parametrize("key", ["train.width", "refine.width"])
 def test_heads_that_do_not_divide_a_width_are_refused(backbone: str, key: str) -> None:

@@ -10,6 +10,8 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from guided_refine import __version__
 from guided_refine.config import TEXT_VARIANTS, WITHOUT_SCORES, Config
 from guided_refine.config_file import resolve_data_path
@@ -252,7 +254,7 @@ class Plan:
         backbone, variant, seed = unit
         inputs: dict[str, Any] = {
             "data": self.key(self.data_inputs),
-            "train": self.config.train.model_dump(mode="json"),
+            "train": _chosen(self.config.train, {"item_std": 0.02}),
             "backbone": backbone,
             "seed": seed,
         }
@@ -275,10 +277,9 @@ class Plan:
 
     @property
     def _refine_inputs(self) -> dict[str, Any]:
-        """How scores join the vectors; what there was no choice of before is left out where it is as it was."""
-        found = self.config.refine.model_dump(mode="json")
-        usual = {"fuse": "columns", "start": "warm", "users": True, "cold_items": "own"}
-        return {key: value for key, value in found.items() if key not in usual or value != usual[key]}
+        """How scores join the vectors."""
+        before = {"fuse": "columns", "start": "warm", "users": True, "cold_items": "own"}
+        return _chosen(self.config.refine, before)
 
     @functools.cached_property
     def _embeddings_sha256(self) -> str:
@@ -358,3 +359,9 @@ class Plan:
         if not self.config.evaluate.warm_restart:
             return True
         return self.folder.is_done(unit_restart_name(unit), self.unit_restart_key(unit))
+
+
+def _chosen(section: BaseModel, before: dict[str, Any]) -> dict[str, Any]:
+    """A section's values for a key; what there was no choice of `before` is left out where it is as it was."""
+    found = section.model_dump(mode="json")
+    return {key: value for key, value in found.items() if key not in before or value != before[key]}

@@ -281,6 +281,11 @@ class Stages:
 
     def _score_table(self) -> None:
         self._write_score_table(self.plan.tune_inputs, self.plan.score_sources)
+        if not self.config.llm_options.snapshots:
+            # Without users' scores there is nothing that scores alone could rank by.
+            self.folder.forget("scores_alone")
+            self.folder.scores_alone.unlink(missing_ok=True)
+            return
         inputs = {"scores": self.plan.key(self.plan.tune_inputs)}
         refine = self.config.refine
         self._stage("scores_alone", {**inputs, "z": [refine.normalise, refine.clip]}, self._rank_by_scores)

@@ -36,13 +36,16 @@ class HistoryPass:
 
 def snapshot_positions(n_train: int, n_seen: int, snapshots: int) -> list[int]:
     """Positions at which a user is scored: `snapshots` points spread over his training events, the last of which is all of
-    them, and `n_seen`, all that the test split lets him have seen. Position 0 (no event) is never scored.
+    them, and `n_seen`, all that the test split lets him have seen. Position 0 (no event) is never scored. With 0
+    `snapshots` there is none.
 
     >>> snapshot_positions(8, 9, 4)
     [2, 4, 6, 8, 9]
-    >>> snapshot_positions(2, 3, 4), snapshot_positions(0, 0, 4)
-    ([1, 2, 3], [])
+    >>> snapshot_positions(2, 3, 4), snapshot_positions(0, 0, 4), snapshot_positions(8, 9, 0)
+    ([1, 2, 3], [], [])
     """
+    if not snapshots:
+        return []
     spread = {-(-n_train * k // snapshots) for k in range(1, snapshots + 1)}
     return sorted(position for position in spread | {n_seen} if position > 0)
 

@@ -225,7 +225,8 @@ class Scorer:
                     jobs.append(Job(one.text, [r for r, _ in new], [k for _, k in new]))
         who, position = flat_positions(positions)
         self._summary.snapshots = len(who)
-        self._summary.users_without_history = sum(not points for points in positions)
+        asked = self._options.snapshots > 0
+        self._summary.users_without_history = asked * sum(not points for points in positions)
         self._summary.history_events = histories.events
         self._summary.events_cut = histories.events_cut
         self._summary.histories_cut = sum(window_start(int(p), histories.events) > 0 for p in position)

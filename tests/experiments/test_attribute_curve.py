@@ -62,3 +62,15 @@ def test_a_finished_cell_is_never_trained_again_and_the_results_are_its_own(tmp_
     reached = [json.loads(cell.read_text())["validation_ndcg@10"] for cell in cells]
     assert found["rows"][0]["length"] == "own" and found["seeds"] == [1, 2]
     assert found["rows"][0]["all"] == pytest.approx(sum(reached) / 2, abs=1e-6)
+
+
+def test_a_base_of_the_run_is_not_trained_again(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", tmp_path / "source")
+    ours = json.loads((run.unit("sasrec", "base", 0) / "row.json").read_text())
+    call("attribute_curve.py", run.root, "--out", tmp_path / "same", "--seeds", 0, "--tables", "base")
+    (row,) = json.loads((tmp_path / "same" / "metrics.json").read_text())
+    assert row == ours
+    other = ("--out", tmp_path / "other", "--seeds", 0, "--tables", "base", "--set", "max_epochs=1")
+    call("attribute_curve.py", run.root, *other)
+    (row,) = json.loads((tmp_path / "other" / "metrics.json").read_text())
+    assert row["steps"] < ours["steps"]
