@@ -2,8 +2,8 @@
 
 python experiments/note_try.py RUN... [--note "..."]
 
-adds one line per trained (or stopped) unit of each run folder to experiments/tries.csv: the settings that are not the
-package's defaults, validation NDCG@10, epochs, seconds. A line that stands there already, with the same note, is
+adds one line per trained (or stopped) unit that each run's config asks for to experiments/tries.csv: the settings that are
+not the package's defaults, validation NDCG@10, epochs, seconds. A line that stands there already, with the same note, is
 replaced: what the code did otherwise then belongs into the note. The runs come from
 `guided-refine train CONFIG --set ... --out RUN`, which does not read the test part.
 """
@@ -37,16 +37,23 @@ def tries(run: Path, note: str) -> list[dict[str, Any]]:
         f"{k}={v}" for k, v in sorted(had.items()) if v != usual.get(k) and not k.startswith(APART)
     )
     rows = []
-    for unit in sorted((run / "backbones").glob("*/*/seed*")):
-        fit = _fit(unit)
+    units = [
+        (kind, variant, seed)
+        for kind in config.backbones
+        for variant in config.variants_of(kind)
+        for seed in config.all_seeds
+    ]
+    for kind, variant, seed in units:
+        # What else lies in the folder is of settings that were asked for before.
+        fit = _fit(RunFolder(run).unit(kind, variant, seed))
         if fit is None:
             continue
         rows.append(
             {
                 "config": config.name,
-                "backbone": unit.parts[-3],
-                "variant": unit.parts[-2],
-                "seed": int(unit.name.removeprefix("seed")),
+                "backbone": kind,
+                "variant": variant,
+                "seed": seed,
                 "settings": settings,
                 "validation_ndcg@10": round(max(row["ndcg@10"] for row in fit["curve"]), 5),
                 "epochs": len(fit["curve"]),
