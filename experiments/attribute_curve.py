@@ -121,13 +121,18 @@ def build(
     return Backbone(kind, made, None, config.train, seed)
 
 
-def trained(table: str, kind: str, seed: int, folder: RunFolder, config: Config, out: Path) -> Path | None:
+def trained(
+    table: str, kind: str, seed: int, folder: RunFolder, config: Config, dataset: Dataset, out: Path
+) -> Path | None:
     """Where a cell's weights are already: a lent table's before it lends, a base that RUN trained in the same way."""
     if table.endswith(LENT):
         return out / "units" / kind / table.removesuffix(LENT) / f"seed{seed}"
-    unit, own = folder.unit(kind, "base", seed), folder.config()
-    alike = table == "base" and own.train == config.train and own.base.embeddings is None
-    return unit if alike and (unit / "row.json").exists() else None
+    unit = folder.unit(kind, "base", seed)
+    if table != "base" or not (unit / "row.json").exists() or folder.config().base.embeddings is not None:
+        return None
+    # What the folder holds may be of settings before those that it asks for now.
+    same = read_json(unit / "row.json")["split_sha256"] == dataset.split.sha256
+    return unit if same and Backbone.load(unit).config == config.train else None
 
 
 def is_done(cell: Path, config: Config, dataset: Dataset) -> bool:
@@ -204,7 +209,7 @@ if __name__ == "__main__":
             for table in args.tables:
                 cell = args.out / "units" / kind / table / f"seed{seed}"
                 if not is_done(cell, config, dataset):
-                    before = trained(table, kind, seed, folder, config, args.out)
+                    before = trained(table, kind, seed, folder, config, dataset, args.out)
                     with torch_threads(config.train.threads or 1):
                         model = (
                             Backbone.load(before)
@@ -230,4 +235,7 @@ if __name__ == "__main__":
             "config": config.model_dump(mode="json"),
         },
     )
-    collect(args.out, sorted((args.out / "units").glob("*/*/seed*")), config.evaluate)
+    found = sorted((args.out / "units").glob("*/*/seed*"))
+    for cell in found:  # those of other calls, too
+        is_done(cell, config, dataset)
+    collect(args.out, found, config.evaluate)

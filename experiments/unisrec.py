@@ -14,12 +14,12 @@ experiments/guided/results/NAME.json.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from note_try import add_tries
 from safetensors.numpy import load_file
 
@@ -32,7 +32,7 @@ from guided_refine.data.dataset import Dataset, load_as
 from guided_refine.evaluation.metrics import ranking_metrics
 from guided_refine.evaluation.ranking import rank_targets
 from guided_refine.evaluation.rows import collect, compare, metrics_row, per_user_frame
-from guided_refine.files import read_json, read_parquet, write_json, write_parquet
+from guided_refine.files import read_json, read_parquet, sha256_file, write_json, write_parquet
 from guided_refine.machine import machine
 from guided_refine.runfolder import RunFolder
 
@@ -102,6 +102,7 @@ def train(
             "epochs": epochs,
             "seconds": seconds,
             "settings": job["sizes"],
+            "texts": sha256_file(folder.text_vectors),
             "versions": answer["versions"],
             "split": dataset.split.sha256,
             "machine": machine(),
@@ -119,14 +120,14 @@ def train(
     return about
 
 
-def beside(folder: RunFolder, config: Config, out: Path, command: str) -> dict[str, Any]:
+def beside(folder: RunFolder, config: Config, out: Path, seeds: list[int], command: str) -> dict[str, Any]:
     """UniSRec's rows, the run's base, refined and id plus text, and their differences, as tables.py reads them."""
     backbone = config.backbones[0]
-    own = sorted((out / "units").glob("seed*"))
+    own = [out / "units" / f"seed{seed}" for seed in seeds]
     theirs = [
-        unit
+        folder.unit(backbone, variant, seed)
         for variant in ("base", "refined", "id_plus_text")
-        for unit in sorted((folder.root / "backbones" / backbone / variant).glob("seed*"))
+        for seed in seeds
     ]
     metrics, changes, values = collect(out, [*theirs, *own], config.evaluate)
     per_user = read_parquet(values)
@@ -158,13 +159,9 @@ if __name__ == "__main__":
     folder = RunFolder(args.run)
     config = folder.config()
     dataset = load_as(folder.data, config.data)
-    own = {}
-    for pair in args.set:
-        key, value = pair.split("=", 1)
-        try:
-            own[key] = json.loads(value)
-        except json.JSONDecodeError:
-            own[key] = value
+    own = dict(yaml.safe_load(pair.replace("=", ": ", 1)).popitem() for pair in args.set)
+    if own.keys() & {"epochs", "patience"}:
+        raise SystemExit("--set: give epochs as --epochs; patience is not read, validation chooses the epoch")
     if args.validation:
         about = train(folder, dataset, config, 1, args.epochs, own, None)
         said = " ".join([f"epochs={args.epochs}", *args.set])
@@ -190,7 +187,13 @@ if __name__ == "__main__":
         cell = args.out / "units" / f"seed{seed}"
         if (cell / "about.json").exists():
             had = read_json(cell / "about.json")
-            if (had["settings"], had["split"]) != (sizes(config, own), dataset.split.sha256):
+            asked = {
+                "settings": sizes(config, own),
+                "epochs": args.epochs,
+                "texts": sha256_file(folder.text_vectors),
+                "split": dataset.split.sha256,
+            }
+            if asked != {key: had[key] for key in asked}:
                 raise SystemExit(
                     f"{cell} was trained with other settings or on other data; give another --out"
                 )
@@ -200,7 +203,8 @@ if __name__ == "__main__":
             f"seed {seed}: validation {about['validation_ndcg@10']:.4f} after epoch {about['epoch']}",
             flush=True,
         )
-    said = " ".join(["--set", *args.set]) if args.set else ""
-    command = f"python experiments/unisrec.py runs/{args.run.name} --out runs/{args.out.name} --epochs {args.epochs} {said}"
-    write_json(args.out / "result.json", beside(folder, config, args.out, command.strip()))
+    said = f"--seeds {' '.join(map(str, args.seeds))} --epochs {args.epochs}"
+    said += " ".join([" --set", *args.set]) if args.set else ""
+    command = f"python experiments/unisrec.py runs/{args.run.name} --out runs/{args.out.name} {said}"
+    write_json(args.out / "result.json", beside(folder, config, args.out, args.seeds, command))
     print(args.out / "result.json")

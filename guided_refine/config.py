@@ -355,6 +355,11 @@ class Config(_Section):
                 "llm_options.snapshots: 0 scores no user, and refine.users reads users' scores; "
                 "set refine.users=false, or snapshots of 1 and more"
             )
+        if self.tune.enabled and self.tune.side == "user" and not self.llm_options.snapshots:
+            raise ValueError(
+                "tune.side: user tunes the scores of users, and llm_options.snapshots: 0 scores none; "
+                "set tune.side=item, or snapshots of 1 and more"
+            )
         return self
 
     @model_validator(mode="after")

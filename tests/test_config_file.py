@@ -152,7 +152,11 @@ def test_users_that_enter_a_state_must_be_scored() -> None:
     raw = {"name": "x", "llm_options": {"snapshots": 0}}
     with pytest.raises(InputError, match=r"snapshots: 0 scores no user.*set refine.users=false"):
         parse_config(raw)
-    assert parse_config({**raw, "refine": {"users": False}}).llm_options.snapshots == 0
+    items = {**raw, "refine": {"users": False}}
+    assert parse_config(items).llm_options.snapshots == 0
+    with pytest.raises(InputError, match=r"tune.side: user tunes the scores of users.*set tune.side=item"):
+        parse_config({**items, "tune": {"side": "user"}})
+    assert parse_config({**items, "tune": {"side": "user", "enabled": False}}).tune.side == "user"
 
 
 @pytest.mark.parametrize("backbone", ["sasrec", "bert4rec"])

@@ -228,7 +228,7 @@ class Scorer:
         asked = self._options.snapshots > 0
         self._summary.users_without_history = asked * sum(not points for points in positions)
         self._summary.history_events = histories.events
-        self._summary.events_cut = histories.events_cut
+        self._summary.events_cut = asked * histories.events_cut
         self._summary.histories_cut = sum(window_start(int(p), histories.events) > 0 for p in position)
         keys = [key_of[int(u), int(p)] for u, p in zip(who, position, strict=True)]
         return self._work(plan, jobs), who, position, keys

@@ -74,3 +74,10 @@ def test_a_base_of_the_run_is_not_trained_again(tmp_path: Path) -> None:
     call("attribute_curve.py", run.root, *other)
     (row,) = json.loads((tmp_path / "other" / "metrics.json").read_text())
     assert row["steps"] < ours["steps"]
+    assert "other settings" in call("attribute_curve.py", run.root, *other[:3], 1, *other[4:6], code=1)
+    # A base of settings that the folder asked for before is not today's.
+    config = (run.root / "config.yaml").read_text().replace("max_epochs: 2", "max_epochs: 1")
+    (run.root / "config.yaml").write_text(config)
+    call("attribute_curve.py", run.root, "--out", tmp_path / "stale", "--seeds", 0, "--tables", "base")
+    (row,) = json.loads((tmp_path / "stale" / "metrics.json").read_text())
+    assert row["steps"] < ours["steps"]

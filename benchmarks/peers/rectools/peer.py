@@ -214,7 +214,8 @@ def unisrec() -> dict[str, Any]:
 def padded(data: Dataset, length: int) -> torch.Tensor:
     """Each user's last `length` items, users in order, (users, length); zeros before them."""
     frame = data.get_raw_interactions().sort_values([Columns.User, Columns.Datetime])
-    rows = np.zeros((frame[Columns.User].max() + 1, length), np.int64)
+    with np.load(job["events"]) as file:
+        rows = np.zeros((len(file["length"]), length), np.int64)
     back = frame.groupby(Columns.User).cumcount(ascending=False).to_numpy()
     near = back < length
     rows[frame[Columns.User].to_numpy()[near].astype(int), length - 1 - back[near]] = frame[

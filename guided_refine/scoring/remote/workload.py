@@ -44,7 +44,7 @@ class Workload:
         self.texts: dict[Kind, list[str]] = {"item": [text for text, _ in items], "user": users}
         self.texts_cut = sum(cut for _, cut in items)
         self.users_without_history = (options.snapshots > 0) * sum(not points for points in snapshots)
-        self.events_cut = histories.events_cut
+        self.events_cut = (options.snapshots > 0) * histories.events_cut
         self.histories_cut = sum(window_start(int(p), options.history_events) > 0 for p in self.position)
 
     def asked(self, kind: Kind, mode: Mode) -> Asked:
