@@ -1,6 +1,7 @@
 """Write the tables of docs/results.md anew from the committed results.
 
-python experiments/tables.py            # between `<!-- table NAME -->` and `<!-- end -->`, from experiments/guided/results
+python experiments/tables.py            # between `<!-- table NAME -->` and `<!-- end -->`, from experiments/guided/results;
+                                        # `<!-- cold NAME -->`: users by training interactions of the item to predict
 python experiments/tables.py --check    # ends with 1 where the page and the results differ
 """
 
@@ -22,7 +23,7 @@ from guided_refine.reporting.style import label
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "results.md"
 RESULTS = ROOT / "experiments" / "guided" / "results"
-BETWEEN = re.compile(r"(<!-- table (?P<name>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BETWEEN = re.compile(r"(<!-- (?P<what>table|cold) (?P<name>\w+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
 
 def lines_of(found: dict[str, Any]) -> Iterator[str]:
@@ -58,6 +59,37 @@ def lines_of(found: dict[str, Any]) -> Iterator[str]:
                 for row in found.get("baselines", {}).get("rows", [])
             ],
         )
+
+
+def cold_lines(found: dict[str, Any]) -> Iterator[str]:
+    """Recall@10 and NDCG@10 where the item to predict is new or rare, every variant and simple recommender."""
+    rows = [row for row in found["strata"] if row["kind"] == "cold"]
+    groups = {row["stratum"]: row for row in rows}
+    values = {
+        (
+            row["stratum"],
+            row["variant"],
+            row["metric"],
+        ): f"{number(row['mean'])} {interval(row['lower'], row['upper'], sign=False)}"
+        for row in rows
+    }
+    names = list(dict.fromkeys(row["variant"] for row in rows))
+    metrics = {"recall@10": "recall@10", "ndcg@10": "NDCG@10"}
+    heads = [
+        f"{shown}, {_span(group)} ({group['n_users']:,} users)"
+        for group in groups.values()
+        for shown in metrics.values()
+    ]
+    simple = {row["name"]: row["scorer"] for row in found["baselines"]["rows"]}
+    body = [
+        [simple.get(n) or label(n), *(values.get((group, n, m), "") for group in groups for m in metrics)]
+        for n in names
+    ]
+    yield from table(["test", *heads], body)
+
+
+def _span(group: dict[str, Any]) -> str:
+    return f"{group['low']} to {group['high']}" if group["high"] else "none"
 
 
 def _line(found: dict[str, Any], backbone: str, variant: str, rows: pd.DataFrame) -> list[str]:
@@ -99,8 +131,9 @@ def filled(page: str, results: Path = RESULTS) -> str:
     """The page with each of its tables made anew."""
 
     def made(place: re.Match[str]) -> str:
-        lines = lines_of(read_json(results / f"{place['name']}.json"))
-        return place[1] + "\n".join(lines).strip() + "\n" + place[3]
+        kind = {"table": lines_of, "cold": cold_lines}[place["what"]]
+        lines = kind(read_json(results / f"{place['name']}.json"))
+        return place[1] + "\n".join(lines).strip() + "\n" + place["end"]
 
     return BETWEEN.sub(made, page)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,7 @@ def beside(folder: RunFolder, config: Config, out: Path, seeds: list[int], comma
     return {
         "command": command,
         "config": config.model_dump(mode="json"),
+        "versions": {name: version(name) for name in ("guided-refine", "torch")},
         "rows": read_json(metrics),
         "differences": read_json(changes),
         "refined_against": [
