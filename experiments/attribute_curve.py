@@ -56,7 +56,7 @@ DONE, ABOUT = "cell.json", "about.json"
 LENT = "-lent"
 TABLES = [
     "base",
-    *(f"topics-{n}" for n in (4, 16, 32, 64)),
+    *(f"topics-{n}" for n in (4, 8, 16, 32, 64)),
     "topics-64-lent",
     "topics-64-shuffled",
     "topics-64-shuffled-lent",

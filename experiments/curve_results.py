@@ -118,6 +118,7 @@ def draw(found: dict[str, Any], path: Path) -> Path:
         panel.set_xscale("log", base=2)
         ticks = sorted({int(v.split("-")[1]) for v in own["variant"]})
         panel.set_xticks(ticks, [str(t) for t in ticks])
+        panel.set_xlim(ticks[0] / 1.3, ticks[-1] * 2.2)
         panel.set_title(label(backbone))
         panel.set_xlabel("columns")
     axes[0][0].set_ylabel("change of NDCG@10 against the base")
