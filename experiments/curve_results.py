@@ -9,6 +9,7 @@ NAME_deciles.png: the gain by how often the item to predict occurs in training.
 from __future__ import annotations
 
 import argparse
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ LINES = ("topics", "words")
 def kept(dataset: Dataset, out: Path, ours: str) -> dict[str, Any]:
     """All that a table or a picture needs; `ours` is the table that is held against all others."""
     per_user = read_parquet(out / "per_user.parquet")
-    cells = {path.parent: read_json(path) for path in sorted((out / "units").glob(f"*/*/seed*/{DONE}"))}
+    done = sorted((out / "units").glob(f"*/*/seed*/{DONE}"), key=_in_order)
+    cells = {path.parent: read_json(path) for path in done}
     rows = [
         read_json(cell / "row.json") | {"validation_ndcg@10": about["validation_ndcg@10"]}
         for cell, about in cells.items()
@@ -76,6 +78,11 @@ def kept(dataset: Dataset, out: Path, ours: str) -> dict[str, Any]:
             for cell, about in cells.items()
         },
     }
+
+
+def _in_order(cell: Path) -> list[int | str]:
+    """By name, topics-4 before topics-16 and that before topics-16-shuffled."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", " ".join(cell.parts))]
 
 
 @styled
