@@ -110,10 +110,16 @@ def train(
         }
         if out is not None:
             head = {"backbone": config.backbones[0], "variant": NAME, "seed": seed}
+            # RecTools trains on users of two events and more.
+            batches = -(-int((dataset.split.n_train >= 2).sum()) // job["sizes"]["batch_size"])
             frame = per_user_frame(dataset, ranks(files[best], dataset, "test"), config.evaluate.ks, **head)
             # Where the best epoch is among the last, validation may still have been rising.
             row = metrics_row(
-                dataset, frame, converged=best + 1 <= 0.9 * epochs, steps=best + 1, seconds=seconds
+                dataset,
+                frame,
+                converged=best + 1 <= 0.9 * epochs,
+                steps=(best + 1) * batches,
+                seconds=seconds,
             )
             write_json(out / "row.json", row)
             write_parquet(out / "per_user.parquet", frame)

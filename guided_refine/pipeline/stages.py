@@ -284,7 +284,6 @@ class Stages:
         if not self.config.llm_options.snapshots:
             # Without users' scores there is nothing that scores alone could rank by.
             self.folder.forget("scores_alone")
-            self.folder.scores_alone.unlink(missing_ok=True)
             return
         inputs = {"scores": self.plan.key(self.plan.tune_inputs)}
         refine = self.config.refine

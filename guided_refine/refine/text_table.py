@@ -16,12 +16,12 @@ from guided_refine.refine.pca import fit_pca
 from guided_refine.refine.summed_table import fresh_sum
 
 
-def text_table(variant: str, texts: np.ndarray, width: int, seed: int, *, std: float = 0.02) -> ItemTable:
+def text_table(variant: str, texts: np.ndarray, width: int, seed: int, *, std: float) -> ItemTable:
     """The table of `text_linear`, `text_pca` or `id_plus_text`; `texts` (n_items, dims) hold NaN where there is none.
 
     `std`: spread of the base's free vectors before the first step, which these start with, too.
 
-    >>> text_table("id_plus_text", np.ones((5, 3)), width=4, seed=0).matrix().shape
+    >>> text_table("id_plus_text", np.ones((5, 3)), width=4, seed=0, std=0.02).matrix().shape
     torch.Size([5, 4])
     """
     if variant == "text_pca":
